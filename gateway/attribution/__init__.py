@@ -1,0 +1,1 @@
+"""Attribution: which touches earn a conversion, and why (pure)."""

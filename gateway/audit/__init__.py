@@ -1,0 +1,1 @@
+"""Audit: the consent log as pure functions. Holds no personal data."""

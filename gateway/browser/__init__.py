@@ -1,0 +1,1 @@
+"""The tag: its source, and every published version."""

@@ -1,0 +1,401 @@
+"""The event in its stages: one type per stage, each made from the one before, so that the order is checked by types.
+
+    Received -> Recognised -> Judged -> (permit.Permitted | Withheld) -> (Payload | Unfit) -> Recordable -> Recorded
+
+Values a person could be known by are wrapped in `Personal`: they do not print, do not serialise and do not outlive the
+request. Everything else here may be stored.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from gateway.purposes import Judgement
+
+__all__ = [
+    "NOBODY",
+    "NO_DEVICE",
+    "Agent",
+    "Claim",
+    "ConsentChange",
+    "ConversionClaim",
+    "Device",
+    "EventRow",
+    "Idempotency",
+    "Item",
+    "Judged",
+    "OnceToken",
+    "Owed",
+    "Page",
+    "Payload",
+    "Person",
+    "Personal",
+    "Received",
+    "Recognised",
+    "Recordable",
+    "Recorded",
+    "Scalar",
+    "Submission",
+    "Submitted",
+    "Touch",
+    "Unfit",
+    "Visitor",
+    "Withheld",
+]
+
+Scalar = str | int | float | bool | None
+
+
+class Personal:
+    """A text that identifies a person. It prints as `Personal(***)`; `reveal()` is the only way to the value."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the clear value. Call it where it is hashed or matched, keep the result in a local name."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Personal(***)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "Personal(***)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Personal) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Personal, self._value))
+
+    def __reduce__(self) -> str:
+        raise TypeError("a personal value cannot be pickled")
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True):
+    """Contact data that came with one event. Lives for the length of one request."""
+
+    email: tuple[Personal, ...] = ()
+    phone: tuple[Personal, ...] = ()
+    first_name: Personal | None = None
+    last_name: Personal | None = None
+    gender: Personal | None = None
+    date_of_birth: Personal | None = None
+    street: Personal | None = None
+    city: Personal | None = None
+    region: Personal | None = None
+    postal_code: Personal | None = None
+    country: Personal | None = None
+    external_id: Personal | None = None
+
+    def values(self) -> tuple[Personal, ...]:
+        """Every clear value, for scrubbing them out of free text."""
+        single = (
+            self.first_name, self.last_name, self.gender, self.date_of_birth, self.street, self.city, self.region,
+            self.postal_code, self.country, self.external_id,
+        )  # fmt: skip
+        return (*self.email, *self.phone, *(value for value in single if value is not None))
+
+
+class Agent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a user-agent text says, without the text. `bot` names the rule that took it for a robot, None for people."""
+
+    device: str = "other"
+    os: str = "other"
+    browser: str = "other"
+    bot: str | None = None
+
+
+UNKNOWN_AGENT: Final = Agent()
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a hit came from. Address and agent text live for the length of one request."""
+
+    ip: Personal | None = None
+    user_agent: Personal | None = None
+    language: str | None = None
+    agent: Agent = UNKNOWN_AGENT
+
+
+NO_DEVICE: Final = Device()
+
+
+class Page(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The page an event happened on, cleaned of click ids and personal values. `referrer` is a host, not an address."""
+
+    url: str | None = None
+    title: str | None = None
+    referrer: str | None = None
+
+
+class Item(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One line of an order. `price_minor` is the price of one piece in minor units of the event's currency."""
+
+    id: str | None = None
+    name: str | None = None
+    price_minor: int | None = None
+    quantity: int = 1
+    brand: str | None = None
+    category: str | None = None
+    variant: str | None = None
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What the sender of an event says about consent. Sets as in `purposes`; `at_ms` None when not said."""
+
+    granted: int = 0
+    denied: int = 0
+    at_ms: int | None = None
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """A well-formed claim that something happened.
+
+    `trust` says how much the sender is believed: `browser` (anyone could have sent it), `server` (an API key),
+    `signed` (an API key and a signature). `amount_minor` is in minor units of `currency`. `click_ids` and
+    `platform_ids` (vendors' own cookies) are used only under the purposes they need. `marks` are flags such as
+    `time_clamped`.
+    """
+
+    site: str
+    event_id: str
+    name: str
+    trust: str
+    occurred_at_ms: int
+    received_at_ms: int
+    conversion: bool = False
+    url: str | None = None
+    title: str | None = None
+    referrer: str | None = None
+    amount_minor: int | None = None
+    currency: str | None = None
+    order_id: str | None = None
+    goal: str | None = None
+    items: tuple[Item, ...] = ()
+    props: Mapping[str, Scalar | list[Scalar]] = {}
+    search: str | None = None
+    session: int | None = None
+    person: Person | None = None
+    device: Device = NO_DEVICE
+    click_ids: Mapping[str, str] = {}
+    campaign: Mapping[str, str] = {}
+    platform_ids: Mapping[str, str] = {}
+    click_seen_at_ms: int | None = None
+    claim: Claim | None = None
+    visitor_token: str | None = None
+    marks: tuple[str, ...] = ()
+    test: bool = False
+
+
+class Visitor(msgspec.Struct, frozen=True):
+    """Who an event concerns: `signed` (an id we issued), `daily` (a cookieless id of one day) or `none`.
+
+    `key` is the keyed digest under which the store knows the visitor; the id itself is never stored.
+    """
+
+    kind: str
+    id: str | None = None
+    key: bytes | None = None
+    issued_day: int | None = None
+
+
+NOBODY: Final = Visitor("none")
+
+
+class Recognised(msgspec.Struct, frozen=True):
+    """A received event with the visitor its cookies or token point at, before consent says whether that may be used."""
+
+    received: Received
+    visitor: Visitor
+    marks: tuple[str, ...] = ()
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """A recognised event with the judgement, and the visitor that the judgement lets us keep."""
+
+    received: Received
+    visitor: Visitor
+    judgement: Judgement
+    page: Page
+    props: Mapping[str, Scalar | list[Scalar]]
+    marks: tuple[str, ...] = ()
+
+
+class Withheld(msgspec.Struct, frozen=True):
+    """A destination may not see this event. `reason` is a code of outcome.REASONS, `missing` the purposes not granted."""
+
+    reason: str
+    missing: int = 0
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """One event as one vendor wants it: normalised, hashed, ready to be put into a request. `body` is JSON.
+
+    `dedup_key` is what the vendor tells repeats by, None when it cannot. `purposes` are those the body rests on.
+    """
+
+    destination: str
+    body: bytes
+    purposes: int
+    dedup_key: str | None
+    expires_at_ms: int
+
+
+class Unfit(msgspec.Struct, frozen=True):
+    """The event cannot be made into what the vendor takes. `field` names the vendor's field that is to blame."""
+
+    reason: str
+    field: str | None = None
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """One event as it is stored. `facts` is JSON without personal values; see `docs/reference/storage.md`."""
+
+    site: str
+    event_id: str
+    name: str
+    trust: str
+    occurred_at_ms: int
+    received_at_ms: int
+    visitor_kind: str
+    visitor_key: bytes | None
+    facts: bytes
+
+
+class ConversionClaim(msgspec.Struct, frozen=True):
+    """The claim of one event to be a conversion. `key` is unique per site and goal: `o:` order id or `e:` event id."""
+
+    goal: str
+    key: str
+    order_id: str | None
+    amount_minor: int | None
+    currency: str | None
+    test: bool = False
+
+
+class Touch(msgspec.Struct, frozen=True):
+    """One contact worth remembering for attribution. `click_ids` is sealed JSON; `campaign` is JSON."""
+
+    kind: str
+    occurred_at_ms: int
+    visitor_key: bytes
+    referrer: str | None
+    campaign: bytes | None
+    click_ids: bytes | None
+
+
+class Owed(msgspec.Struct, frozen=True, kw_only=True):
+    """One delivery to be stored: what a destination gets, or why it gets nothing.
+
+    `fate` is `waiting`, `withheld` or `unfit`; `payload` is sealed and present only while waiting. `purposes` are those
+    the payload rests on: if any one of them is lost later, the delivery is cancelled.
+    """
+
+    destination: str
+    fate: str
+    reason: str
+    detail: str | None = None
+    purposes: int = 0
+    payload: bytes | None = None
+    dedup_key: str | None = None
+    expires_at_ms: int = 0
+
+
+class ConsentChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A choice to be recorded: the log entry as canonical bytes with its leaf hash, and what follows from it.
+
+    `subject_key` is the keyed digest of the visitor or person, None when a refusal leaves nobody to be known.
+    `lost` are purposes that were granted before and are not any more: waiting deliveries that rest on them are cancelled.
+    """
+
+    record_id: str
+    site: str
+    subject_key: bytes | None
+    subject_tag: bytes | None
+    decided_at_ms: int
+    received_at_ms: int
+    granted: int
+    denied: int
+    lost: int
+    notice: str
+    entry: bytes
+    leaf_hash: bytes
+    salt: bytes
+    payload: bytes
+    previous_record_id: str | None = None
+
+
+class OnceToken(msgspec.Struct, frozen=True):
+    """Something that may be used once: a signature's nonce. `digest` identifies it until `expires_at_ms`."""
+
+    use: str
+    digest: bytes
+    expires_at_ms: int
+
+
+class Idempotency(msgspec.Struct, frozen=True):
+    """A caller's Idempotency-Key with the digest of the body it came with."""
+
+    api_key_id: str
+    key: str
+    body_sha256: bytes
+
+
+class Recordable(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything one event leaves behind, stored in one transaction or not at all.
+
+    `person_key` is the keyed digest of the person a server call names. `strict` tells a repeat with another amount or
+    currency from a duplicate: authenticated callers are told, and then nothing of the repeat is stored.
+    """
+
+    event: EventRow
+    person_key: bytes | None = None
+    conversion: ConversionClaim | None = None
+    touch: Touch | None = None
+    owed: tuple[Owed, ...] = ()
+    consent: ConsentChange | None = None
+    strict: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing but the event itself: a page view that owes nobody anything."""
+        return self.conversion is None and not self.owed and self.touch is None and self.consent is None
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """One request's records with what must hold for all of them. Stored whole or not at all."""
+
+    items: tuple[Recordable, ...]
+    once: tuple[OnceToken, ...] = ()
+    idempotency: Idempotency | None = None
+
+
+class Recorded(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The durable answer to one Recordable.
+
+    `fate`: `recorded` (an event), `counted` (a conversion), `duplicate` (the same event or order was stored before),
+    `conflict` (same order, other amount or currency; nothing was stored), `stale` (somebody else's choice came between;
+    nothing was stored). `conversion_id` is that of the conversion that counts, `event_id` the event it came with.
+    """
+
+    fate: str
+    conversion_id: str | None = None
+    event_id: str | None = None
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """The durable answer to a Submission.
+
+    `refused`: None, `replayed` (a once token was used before) or `reused` (the Idempotency-Key came with another body);
+    then nothing was stored. `repeated`: the same Idempotency-Key and body were answered before; this is that answer.
+    """
+
+    recorded: tuple[Recorded, ...] = ()
+    refused: str | None = None
+    repeated: bool = False

@@ -1,0 +1,231 @@
+"""Judged event -> everything it leaves behind: facts, conversion claim, touch, one owed delivery per destination.
+
+This is the middle of the river: permit, render, seal. After it nothing holds a clear personal value any more.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from gateway import consent, conversions, links
+from gateway.destinations.render import render
+from gateway.event import (
+    Agent,
+    EventRow,
+    Item,
+    Judged,
+    Owed,
+    Page,
+    Payload,
+    Received,
+    Recordable,
+    Scalar,
+    Touch,
+    Unfit,
+    Visitor,
+    Withheld,
+)
+from gateway.purposes import ADVERTISING, ANALYTICS, Judgement
+
+if TYPE_CHECKING:
+    from gateway.flows.house import House, Placed, SiteRooms
+
+__all__ = ["Facts", "assemble", "clean_page", "clean_props", "place_of"]
+
+
+class Facts(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
+    """What is kept of an event besides its row: JSON, without personal values. See docs/reference/storage.md."""
+
+    page: Page | None = None
+    amount_minor: int | None = None
+    currency: str | None = None
+    order_id: str | None = None
+    goal: str | None = None
+    items: tuple[Item, ...] = ()
+    props: Mapping[str, Scalar | list[Scalar]] = {}
+    search: str | None = None
+    campaign: Mapping[str, str] = {}
+    clicks: tuple[str, ...] = ()
+    agent: Agent | None = None
+    marks: tuple[str, ...] = ()
+    test: bool = False
+    judgement: Judgement
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def clean_page(received: Received) -> Page:
+    """The page as it may be kept and shown: no click ids, no tokens, no contact data, the referrer's host only."""
+    if received.url is None and received.title is None and received.referrer is None:
+        return _NO_PAGE
+    person = received.person
+    title = links.clean_text(received.title) if received.title else None
+    url = links.clean_url(received.url)
+    if person is not None:
+        title = _scrubbed(title, received) if title else None
+        url = _scrubbed(url, received) if url else None
+    return Page(url=url, title=title or None, referrer=links.host_of(received.referrer))
+
+
+_NO_PAGE: Final = Page()
+
+
+def clean_props(received: Received) -> Mapping[str, Scalar | list[Scalar]]:
+    """Properties with contact data that slipped into their texts taken out."""
+    props = received.props
+    if not props:
+        return props
+    cleaned: dict[str, Scalar | list[Scalar]] = {}
+    for name, value in props.items():
+        if isinstance(value, str):
+            cleaned[name] = _clean(value, received)
+        elif isinstance(value, list):
+            cleaned[name] = [_clean(part, received) if isinstance(part, str) else part for part in value]
+        else:
+            cleaned[name] = value
+    return cleaned
+
+
+def _clean(text: str, received: Received) -> str:
+    text = links.clean_text(text)
+    return _scrubbed(text, received) if received.person is not None else text
+
+
+def _scrubbed(text: str, received: Received) -> str:
+    """Take every value of the person out of a free text."""
+    lowered = text.lower()
+    for value in received.person.values() if received.person is not None else ():
+        clear = value.reveal().strip().lower()
+        if len(clear) >= 3 and clear in lowered:
+            return links.REMOVED
+    return text
+
+
+def place_of(site: str, event_id: str, destination: str) -> bytes:
+    """What a sealed payload is bound to: moved to another row, it does not open."""
+    return f"{site}\x1f{event_id}\x1f{destination}".encode()
+
+
+def assemble(
+    house: "House",
+    rooms: "SiteRooms",
+    judged: Judged,
+    *,
+    person_key: bytes | None = None,
+    strict: bool = False,
+) -> Recordable:
+    """Make the Recordable of one judged event."""
+    received, visitor, judgement = judged.received, judged.visitor, judged.judgement
+    conversion = conversions.is_conversion(received, rooms.conversion_events)
+    claim = conversions.claim(received) if conversion else None
+    wanted = rooms.wanted.get(received.name, ())
+    owed = (
+        tuple([_owe(house, rooms, judged, placed, claim.goal if claim else None) for placed in wanted])
+        if wanted
+        else ()
+    )
+    return Recordable(
+        event=EventRow(
+            received.site,
+            received.event_id,
+            received.name,
+            received.trust,
+            received.occurred_at_ms,
+            received.received_at_ms,
+            visitor.kind,
+            visitor.key,
+            _encode(_facts(rooms, judged)),
+        ),
+        person_key=person_key,
+        conversion=claim,
+        touch=_touch(house, received, visitor, judgement, judged.page) if visitor.key is not None else None,
+        owed=owed,
+        strict=strict,
+    )
+
+
+def _facts(rooms: "SiteRooms", judged: Judged) -> Facts:
+    """Facts with page details and properties only where analytics consent covers them."""
+    received = judged.received
+    if consent.keeps_details(judged.judgement):
+        return Facts(
+            page=judged.page,
+            amount_minor=received.amount_minor,
+            currency=received.currency if received.amount_minor is not None else None,
+            order_id=received.order_id,
+            goal=received.goal,
+            items=received.items,
+            props=judged.props,
+            search=links.clean_text(received.search) if received.search else None,
+            campaign=received.campaign,
+            clicks=tuple(received.click_ids) if judged.judgement.granted & ADVERTISING else (),
+            agent=received.device.agent,
+            marks=judged.marks,
+            test=received.test,
+            judgement=judged.judgement,
+        )
+    return Facts(
+        amount_minor=received.amount_minor,
+        currency=received.currency if received.amount_minor is not None else None,
+        order_id=received.order_id,
+        goal=received.goal,
+        marks=judged.marks,
+        test=received.test,
+        judgement=judged.judgement,
+    )
+
+
+def _touch(house: "House", received: Received, visitor: Visitor, judgement: Judgement, page: Page) -> Touch | None:
+    """A contact worth remembering: the page was reached by a click id, a campaign or another site."""
+    if visitor.key is None or received.device.agent.bot is not None:
+        return None
+    clicks = received.click_ids if judgement.granted & ADVERTISING and received.click_seen_at_ms is None else {}
+    campaign = received.campaign if judgement.granted & ANALYTICS else {}
+    referrer = page.referrer if judgement.granted & ANALYTICS else None
+    if referrer is not None and referrer == links.host_of(received.url):
+        referrer = None
+    if not clicks and not campaign and referrer is None:
+        return None
+    sealed = house.vault.seal(_encode(clicks), visitor.key) if clicks else None
+    return Touch(
+        kind="click" if clicks or campaign else "referral",
+        occurred_at_ms=received.occurred_at_ms,
+        visitor_key=visitor.key,
+        referrer=referrer,
+        campaign=_encode(campaign) if campaign else None,
+        click_ids=sealed,
+    )
+
+
+def _owe(house: "House", rooms: "SiteRooms", judged: Judged, placed: "Placed", goal: str | None) -> Owed:
+    """Permit, render and seal for one destination, or say why nothing is owed to it."""
+    received = judged.received
+    if received.device.agent.bot is not None and received.trust == "browser" and not placed.send_bots:
+        return Owed(destination=placed.name, fate="withheld", reason="bot", detail=received.device.agent.bot)
+    if received.test and not placed.send_tests:
+        return Owed(destination=placed.name, fate="withheld", reason="test_event")
+    permitted = consent.permit(judged, placed.name, placed.needs, goal)
+    if isinstance(permitted, Withheld):
+        return Owed(destination=placed.name, fate="withheld", reason=permitted.reason, purposes=permitted.missing)
+    try:
+        payload = render(placed.definition, permitted, house.context(rooms, placed, received.received_at_ms))
+    except Exception as error:  # noqa: BLE001 - a fault in one table must not lose the event or block other destinations
+        house.telemetry.failed("render_failed", destination=placed.name, kind=type(error).__name__)
+        payload = Unfit("render_failed")
+    if isinstance(payload, Unfit):
+        return Owed(destination=placed.name, fate="unfit", reason=payload.reason, detail=payload.field)
+    return _sealed(house, rooms, received.event_id, placed, payload)
+
+
+def _sealed(house: "House", rooms: "SiteRooms", event_id: str, placed: "Placed", payload: Payload) -> Owed:
+    return Owed(
+        destination=placed.name,
+        fate="waiting",
+        reason="fresh",
+        purposes=payload.purposes,
+        payload=house.vault.seal(payload.body, place_of(rooms.id, event_id, placed.name)),
+        dedup_key=payload.dedup_key,
+        expires_at_ms=payload.expires_at_ms,
+    )

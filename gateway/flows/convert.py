@@ -1,0 +1,249 @@
+"""Convert: a backend's events and conversions are checked against its key, judged, recorded and answered one by one.
+
+Server calls may read the store: the last choice of the visitor or person a call names is one of the signals.
+"""
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from gateway import access, consent, devices, identity, links
+from gateway.destinations.normalize import Context as CleanContext
+from gateway.destinations.normalize import normalize
+from gateway.errors import Busy, Refusal
+from gateway.event import (
+    NOBODY,
+    Device,
+    Idempotency,
+    Judged,
+    OnceToken,
+    Person,
+    Received,
+    Recordable,
+    Submission,
+    Visitor,
+)
+from gateway.flows.assemble import assemble, clean_page, clean_props
+from gateway.flows.receive import visitor_key
+from gateway.ids import is_caller_id
+from gateway.protocols import native
+from gateway.purposes import ADVERTISING
+from gateway.schedule import Bucket
+from gateway.signals.carried import StoredChoice
+from gateway.times import DAY_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.caller import ApiKey
+    from gateway.flows.house import House, SiteRooms
+    from gateway.flows.request import Request
+    from gateway.stores.contract import ConsentState
+
+__all__ = ["Result", "Results", "authenticate", "person_key", "stored_of", "take"]
+
+_NONCE_KEPT_MS: Final = 2 * access.SIGNATURE_WINDOW_S * 1000
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer for one event: `recorded`, `counted`, `duplicate`, or `conflict` with the code of a refusal."""
+
+    id: str
+    fate: str
+    conversion_id: str | None = None
+    counted_event_id: str | None = None
+    marks: tuple[str, ...] = ()
+
+
+class Results(msgspec.Struct, frozen=True):
+    """The answers of one request, in order. `single`: the request held one event, not a list of one."""
+
+    results: tuple[Result, ...]
+    single: bool
+    repeated: bool
+
+
+def authenticate(
+    house: "House", rooms: "SiteRooms", request: "Request", right: str, now_ms: int
+) -> tuple["ApiKey", str, tuple[OnceToken, ...]]:
+    """Find the caller's key and check its signature, if it sent or owes one.
+
+    Answers the key, how far the caller is believed (`server` or `signed`), and the nonce to be used up with the record.
+    Raises Refusal: `key_missing`, `key_invalid` (whatever was wrong, with one text), `key_forbidden`, or Busy.
+    """
+    token = access.read_bearer(request.authorization)
+    if token is None:
+        raise Refusal("key_missing")
+    key = access.find_key(token, house.api_keys)
+    trust: str = "server"
+    once: tuple[OnceToken, ...] = ()
+    valid = key is not None
+    if request.signature is not None or (key is not None and key.must_sign):
+        signature = access.read_signature(request.signature)
+        roots = house.vault.api_secrets(key.id if key is not None else "")
+        if signature is None or not access.verify_signature(
+            signature, roots, method=request.method, path=request.path, body=request.body, now_ms=now_ms
+        ):
+            valid = False
+        elif key is not None:
+            trust = "signed"
+            digest = hashlib.sha256(f"{key.id}\x1f{signature.nonce}".encode()).digest()[:16]
+            once = (OnceToken("signature", digest, now_ms + _NONCE_KEPT_MS),)
+    if key is None or not valid:
+        raise Refusal("key_invalid")
+    if rooms.id not in key.sites or right not in key.rights:
+        raise Refusal("key_forbidden")
+    bucket = house.buckets.get(key.id)
+    if bucket is None:
+        bucket = house.buckets[key.id] = Bucket(house.settings.limits.api_per_minute, house.clock.monotonic_s())
+    wait_s = bucket.take(house.clock.monotonic_s())
+    if wait_s:
+        raise Busy("rate_limited", retry_after_s=int(wait_s) + 1)
+    return key, trust, once
+
+
+async def take(house: "House", rooms: "SiteRooms", request: "Request", *, conversions: bool) -> Results:
+    """Take server events or conversions. Raises Refusal or StoreError; then nothing of the request was stored."""
+    now_ms = house.clock.now_ms()
+    key, trust, once = authenticate(house, rooms, request, "conversions" if conversions else "events", now_ms)
+    repeat = _idempotency(key, request)
+    parsed = native.read(
+        request.body,
+        native.Arrived(
+            site=rooms.id,
+            trust=trust,
+            received_at_ms=now_ms,
+            currency=rooms.site.currency,
+            batch_max=house.settings.limits.batch_events_max,
+            new_id=house.new_event_id,
+            conversion=conversions,
+        ),
+    )
+    items: list[Recordable] = []
+    marks: list[tuple[str, ...]] = []
+    for received in parsed.events:
+        item, noted = await _prepare(house, rooms, received)
+        items.append(item)
+        marks.append(noted)
+    submitted = await house.store.submit(Submission(tuple(items), once, repeat))
+    if submitted.refused == "replayed":
+        raise Refusal("key_invalid")
+    if submitted.refused == "reused":
+        raise Refusal("idempotency_key_reused")
+    if not submitted.repeated:
+        house.telemetry.events_received(rooms.id, trust, len(items), tuple(mark for noted in marks for mark in noted))
+        for item, recorded in zip(items, submitted.recorded, strict=True):
+            for owed in item.owed if recorded.fate in {"recorded", "counted"} else ():
+                house.telemetry.delivery_owed(rooms.id, owed.destination, owed.fate)
+                if owed.fate == "waiting":
+                    house.nudge(rooms.id, owed.destination)
+    results = tuple(
+        Result(item.event.event_id, recorded.fate, recorded.conversion_id, recorded.event_id, noted)
+        for item, recorded, noted in zip(items, submitted.recorded, marks, strict=False)
+    )
+    single = len(results) == 1 and not request.body.lstrip().startswith((b'{"events"', b'{"conversions"'))
+    return Results(results, single, submitted.repeated)
+
+
+def _idempotency(key: "ApiKey", request: "Request") -> Idempotency | None:
+    given = request.idempotency_key
+    if given is None:
+        return None
+    if not is_caller_id(given):
+        raise Refusal("idempotency_key_invalid", "Idempotency-Key")
+    body = f"{request.method} {request.path}\n".encode("utf-8", "replace") + request.body
+    return Idempotency(key.id, given, hashlib.sha256(body).digest())
+
+
+async def _prepare(house: "House", rooms: "SiteRooms", received: Received) -> tuple[Recordable, tuple[str, ...]]:
+    """Recognise, judge and assemble one server event."""
+    now_ms = received.received_at_ms
+    marks = received.marks
+    token = None
+    if received.visitor_token is not None:
+        token = identity.read_token(rooms.keys, received.visitor_token, now_ms // DAY_MS, rooms.site.id_days)
+        if token is None:
+            marks = (*marks, "visitor_token_invalid")
+    own_key = visitor_key(house, rooms, token.visitor_id) if token is not None else None
+    person = person_key(house, rooms, received.person)
+    stored = await stored_of(house, rooms, own_key, person, now_ms)
+    judgement = rooms.judge(stored, (), received.claim, True)
+    visitor = NOBODY
+    if token is not None and consent.keeps_visitor(judgement, rooms.id_needs):
+        visitor = Visitor("signed", token.visitor_id, own_key, token.issued_day)
+    arrival = links.read_arrival(received.url)
+    agent = received.device.user_agent
+    device = received.device
+    if agent is not None:
+        device = Device(
+            ip=device.ip,
+            user_agent=device.user_agent,
+            language=device.language,
+            agent=devices.read_agent(agent.reveal()),
+        )
+    allowed = bool(judgement.granted & ADVERTISING)
+    received = msgspec.structs.replace(
+        received,
+        device=device,
+        campaign=arrival.campaign,
+        click_ids={**arrival.click_ids, **_known_clicks(received)} if allowed else {},
+        platform_ids=received.platform_ids if allowed else _without_ads(received.platform_ids),
+    )
+    judged = Judged(received, visitor, judgement, clean_page(received), clean_props(received), marks)
+    return assemble(house, rooms, judged, person_key=person, strict=True), marks
+
+
+def _known_clicks(received: Received) -> dict[str, str]:
+    """Click ids the caller named itself. Names that no platform uses are refused, not dropped."""
+    for name in received.click_ids:
+        if name.lower() not in links.CLICK_IDS:
+            raise Refusal("field_unknown", "click_ids")
+    return {name.lower(): value for name, value in received.click_ids.items()}
+
+
+def _without_ads(platform_ids: "Mapping[str, str]") -> dict[str, str]:
+    return {name: value for name, value in platform_ids.items() if name == "_ga"}
+
+
+def person_key(house: "House", rooms: "SiteRooms", person: Person | None) -> bytes | None:
+    """The keyed digest under which the store knows a person: of the external id, else of the e-mail address."""
+    if person is None:
+        return None
+    if person.external_id is not None:
+        return house.vault.digest("external_id", rooms.id, person.external_id.reveal().strip())
+    for email in person.email:
+        cleaned = normalize("google", "email_address", email.reveal(), CleanContext(year=2000)).send
+        if cleaned is not None:
+            return house.vault.digest("email", rooms.id, cleaned)
+    return None
+
+
+async def stored_of(
+    house: "House", rooms: "SiteRooms", visitor: bytes | None, person: bytes | None, now_ms: int
+) -> StoredChoice | None:
+    """The recorded choices of a visitor and a person together: a refusal of either counts, a grant needs no refusal."""
+    found: StoredChoice | None = None
+    for subject in (visitor, person):
+        state = await house.store.consent_state(rooms.id, subject) if subject is not None else None
+        if state is None:
+            continue
+        choice = _as_choice(rooms, state, now_ms)
+        if found is None:
+            found = choice
+            continue
+        denied = found.denied | choice.denied
+        found = StoredChoice(
+            (found.granted | choice.granted) & ~denied,
+            denied,
+            max(found.at_ms, choice.at_ms),
+            found.current and choice.current,
+        )
+    return found
+
+
+def _as_choice(rooms: "SiteRooms", state: "ConsentState", now_ms: int) -> StoredChoice:
+    young = now_ms - state.decided_at_ms <= rooms.site.choice_days * DAY_MS
+    return StoredChoice(
+        state.granted, state.denied, state.decided_at_ms, young and state.notice == rooms.site.notice_version
+    )

@@ -1,0 +1,191 @@
+"""Explain: one event's way through the river, with every reason, as a value and as plain text."""
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from gateway.errors import Refusal
+from gateway.flows.assemble import Facts
+from gateway.money import major_text
+from gateway.outcome import FATE_SENTENCES, REASONS
+from gateway.purposes import SENTENCES, Judgement, Ruling, Step, names
+from gateway.times import utc_text
+
+if TYPE_CHECKING:
+    from gateway.flows.house import House
+    from gateway.stores.contract import DeliveryRow
+
+__all__ = ["explain", "judgement_lines", "text_of"]
+
+_read_facts: Final = msgspec.json.Decoder(Facts).decode
+
+
+async def explain(house: "House", event_id: str, site: str | None) -> dict[str, object]:
+    """Everything that is known about an event. Raises Refusal `event_unknown`."""
+    record = await house.store.event(event_id, site)
+    if record is None:
+        raise Refusal("event_unknown")
+    facts = _read_facts(record.facts)
+    return {
+        "event_id": record.event_id,
+        "site": record.site,
+        "name": record.name,
+        "trust": record.trust,
+        "occurred_at": utc_text(record.occurred_at_ms),
+        "received_at": utc_text(record.received_at_ms),
+        "visitor": record.visitor_kind,
+        "facts": _plain_facts(facts),
+        "consent": {
+            "regime": facts.judgement.regime,
+            "rules": facts.judgement.rules,
+            "signals": list(facts.judgement.heard),
+            "granted": list(names(facts.judgement.granted)),
+            "reasons": judgement_lines(facts.judgement),
+        },
+        "conversions": [
+            {
+                "conversion_id": row.conversion_id,
+                "goal": row.goal,
+                "order_id": row.order_id,
+                "value": major_text(row.amount_minor, row.currency)
+                if row.amount_minor is not None and row.currency
+                else None,
+                "currency": row.currency,
+                "fate": row.fate,
+                "reason": row.reason,
+                "because": REASONS[row.reason].sentence,
+                "counted_as": row.counted_id,
+            }
+            for row in record.conversions
+        ],
+        "touches": [
+            {"kind": row.kind, "referrer": row.referrer, "click_ids": row.has_click_ids} for row in record.touches
+        ],
+        "deliveries": [_delivery(row) for row in record.deliveries],
+    }
+
+
+def _plain_facts(facts: Facts) -> dict[str, object]:
+    shown = msgspec.to_builtins(facts)
+    shown.pop("judgement", None)
+    if facts.amount_minor is not None and facts.currency is not None:
+        shown["value"] = major_text(facts.amount_minor, facts.currency)
+    return {str(key): value for key, value in shown.items()}
+
+
+def _delivery(row: "DeliveryRow") -> dict[str, object]:
+    reason = REASONS[row.reason]
+    return {
+        "delivery_id": row.delivery_id,
+        "destination": row.destination,
+        "fate": row.fate,
+        "reason": row.reason,
+        "because": reason.sentence,
+        "who_acts": reason.act.value,
+        "detail": _detail(row),
+        "purposes": list(names(row.purposes)),
+        "judged_at": utc_text(row.judged_at_ms),
+        "next_attempt_at": utc_text(row.due_at_ms) if row.fate == "waiting" else None,
+        "settled_at": utc_text(row.settled_at_ms) if row.settled_at_ms is not None else None,
+        "dedup_key": row.dedup_key,
+        "attempts": [
+            {
+                "at": utc_text(attempt.at_ms),
+                "latency_ms": attempt.latency_ms,
+                "verdict": attempt.verdict,
+                "status": attempt.status,
+                "code": attempt.code,
+                "answer": attempt.answer,
+            }
+            for attempt in row.evidence
+        ],
+    }
+
+
+def _detail(row: "DeliveryRow") -> str | None:
+    """For what consent stopped, the purposes in words; else what the vendor or the rendering named."""
+    if row.reason in {"consent_missing", "opted_out"}:
+        return "not granted: " + ", ".join(names(row.purposes))
+    if row.reason == "consent_withdrawn" and row.detail is not None and row.detail.isdigit():
+        return "withdrawn: " + ", ".join(names(int(row.detail)))
+    return row.detail
+
+
+def judgement_lines(judgement: Judgement) -> list[str]:
+    """One sentence for each purpose, in the order of the closed list."""
+    lines = []
+    for bit in (1, 2, 4, 8, 16, 32):
+        for ruling in judgement.rulings:
+            if ruling.purposes & bit:
+                lines.append(f"{names(bit)[0]}: {_sentence(ruling)}")
+                break
+    return lines
+
+
+def _sentence(ruling: Ruling) -> str:
+    word = "granted" if ruling.granted else "denied"
+    if ruling.step == 0:
+        return "granted, because it needs no consent"
+    step = Step(ruling.step)
+    because = SENTENCES[step][0 if ruling.granted else 1]
+    return f"{word} at step {step.value} ({step.name.lower()}, signal {ruling.source}), because {because}"
+
+
+def text_of(found: dict[str, object]) -> str:
+    """Write an explanation for people: the path through the river, a step a paragraph."""
+    lines = [
+        f"Event {found['event_id']}  {found['name']}  on site {found['site']}",
+        "",
+        f"received     {found['received_at']}, sent by a {found['trust']}; it says it happened at {found['occurred_at']}",
+        f"recognised   {_VISITORS[str(found['visitor'])]}",
+    ]
+    consent = _mapping(found["consent"])
+    lines.append(
+        f"judged       regime {consent['regime']}, rules {consent['rules']}, signals heard: {_listed(consent['signals'])}"
+    )
+    lines += [f"               {line}" for line in _list(consent["reasons"])]
+    lines.append("recorded     facts kept: " + _listed(list(_mapping(found["facts"]))))
+    for conversion in map(_mapping, _list(found["conversions"])):
+        value = f", {conversion['value']} {conversion['currency']}" if conversion["value"] is not None else ""
+        lines.append(
+            f"             conversion {conversion['conversion_id']} of goal {conversion['goal']}{value}: {conversion['fate']}."
+        )
+        lines.append(f"               {conversion['because']}")
+    lines += [f"             touch: {_mapping(touch)['kind']}" for touch in _list(found["touches"])]
+    deliveries = [_mapping(delivery) for delivery in _list(found["deliveries"])]
+    if not deliveries:
+        lines.append("owed         to nobody: no destination of this site takes this event")
+    for delivery in deliveries:
+        lines.append(f"{delivery['destination']!s:<12} {delivery['fate']}. {FATE_SENTENCES[str(delivery['fate'])]}")
+        lines.append(f"               why: {delivery['because']}")
+        if delivery["detail"]:
+            lines.append(f"               {delivery['detail']}")
+        if delivery["who_acts"] != "nobody":
+            lines.append(f"               who must act: {delivery['who_acts']}")
+        if delivery["purposes"] and delivery["fate"] not in {"withheld", "unfit"}:
+            lines.append(f"               rests on: {_listed(delivery['purposes'])}")
+        for attempt in map(_mapping, _list(delivery["attempts"])):
+            status = attempt["status"] if attempt["status"] is not None else "no answer"
+            lines.append(f"               {attempt['at']}  {attempt['verdict']}, {status}, {attempt['latency_ms']} ms")
+        if delivery["next_attempt_at"] is not None:
+            lines.append(f"               next attempt {delivery['next_attempt_at']}")
+    return "\n".join(lines) + "\n"
+
+
+_VISITORS: Final = {
+    "signed": "a visitor with a signed first-party id",
+    "daily": "a cookieless visitor, by a keyed hash that dies with the day",
+    "none": "nobody: consent allows no id, or none was sent",
+}
+
+
+def _mapping(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _listed(value: object) -> str:
+    return ", ".join(str(part) for part in _list(value)) or "none"

@@ -1,0 +1,314 @@
+"""The house: every room of a running gateway, bound to its settings, in one value that flows receive.
+
+Built once at the start by `build()`, which also refuses what settings alone cannot see: unknown platforms, options a
+platform does not have, a webhook without declared purposes.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+from publicsuffixlist import PublicSuffixList
+
+from gateway import access, consent, identity, outbound
+from gateway.caller import ApiKey
+from gateway.clock import Clock
+from gateway.destinations.definition import Context, Destination
+from gateway.destinations.registry import DESTINATIONS, configure
+from gateway.entropy import Entropy
+from gateway.errors import Busy, SettingsError
+from gateway.event import Claim
+from gateway.ids import EVENT_ID_BYTES, RANDOM_ID_BYTES, event_id, random_id
+from gateway.purposes import ADVERTISING, ALIASES, ANALYTICS, NECESSARY, Judgement, Needs, Regime
+from gateway.schedule import Bucket
+from gateway.settings import DestinationSettings, Secret, Settings, Site, placeholder
+from gateway.signals import registry
+from gateway.signals.carried import Carried, StoredChoice
+from gateway.stores.contract import Store
+from gateway.telemetry import Telemetry
+from gateway.times import year_of
+from gateway.vault import Vault
+
+__all__ = ["House", "Placed", "SiteRooms", "allowed_hosts", "build"]
+
+_WITHDRAWALS_KEPT: Final = 10_000
+_BUCKETS_KEPT: Final = 50_000
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """One configured destination of one site."""
+
+    name: str
+    definition: Destination
+    needs: Needs
+    options: Mapping[str, object]
+    secrets: Mapping[str, str]
+    events: frozenset[str]
+    enabled: bool
+    send_bots: bool
+    send_tests: bool
+
+    def __repr__(self) -> str:
+        return f"Placed({self.name!r})"
+
+
+class SiteRooms(msgspec.Struct, frozen=True, kw_only=True):
+    """One site with what was worked out from its settings."""
+
+    site: Site
+    policy: consent.Policy
+    keys: identity.Keys
+    shape: identity.CookieShape
+    id_cookie: str
+    consent_cookie: str
+    click_cookie: str
+    id_needs: int
+    domains: tuple[str, ...]
+    conversion_events: frozenset[str]
+    destinations: tuple[Placed, ...]
+    wanted: Mapping[str, tuple[Placed, ...]]
+    judge: Callable[[StoredChoice | None, tuple[str, ...], Claim | None, bool], Judgement]
+    allows: Callable[[str], bool]
+
+    @property
+    def id(self) -> str:
+        """The site's id."""
+        return self.site.id
+
+
+class House(msgspec.Struct, kw_only=True):
+    """Everything a flow may need. `recent_refusals` is a bounded memory of what visitors refused since the start."""
+
+    settings: Settings
+    by_host: Mapping[str, SiteRooms]
+    by_id: Mapping[str, SiteRooms]
+    store: Store
+    vault: Vault
+    outbound: outbound.Outbound
+    telemetry: Telemetry
+    clock: Clock
+    entropy: Entropy
+    started_at_s: int
+    api_keys: dict[str, ApiKey] = {}
+    buckets: dict[str, Bucket] = {}
+    used_links: dict[bytes, int] = {}
+    recent_refusals: dict[bytes, int] = {}
+    lanes: dict[tuple[str, str], asyncio.Event] = {}
+
+    def new_event_id(self) -> str:
+        """Make an event id."""
+        return event_id(self.clock.now_ms(), self.entropy.token_bytes(EVENT_ID_BYTES))
+
+    def new_visitor_id(self) -> str:
+        """Make a first-party id: 128 random bits."""
+        return random_id(self.entropy.token_bytes(RANDOM_ID_BYTES))
+
+    def limit_browser(self, site: str, address: str) -> None:
+        """Take one from the bucket of an address's network on a site. Raises Busy `rate_limited`.
+
+        The table is bounded: when it is full, the networks that were seen first are forgotten, and start afresh.
+        """
+        key = f"{site}|{identity.truncated_address(address)}"
+        now_s = self.clock.monotonic_s()
+        bucket = self.buckets.get(key)
+        if bucket is None:
+            if len(self.buckets) >= _BUCKETS_KEPT:
+                for old in list(self.buckets)[: _BUCKETS_KEPT // 10]:
+                    del self.buckets[old]
+            bucket = self.buckets[key] = Bucket(self.settings.limits.browser_per_minute, now_s)
+        wait_s = bucket.take(now_s)
+        if wait_s:
+            raise Busy("rate_limited", retry_after_s=int(wait_s) + 1)
+
+    def nudge(self, site: str, destination: str) -> None:
+        """Tell the worker of a destination that something is due."""
+        lane = self.lanes.get((site, destination))
+        if lane is not None:
+            lane.set()
+
+    def remember_refusals(self, subject_key: bytes, denied: int) -> None:
+        """Keep what a subject refuses now, so that events already on their way meet it."""
+        self.recent_refusals.pop(subject_key, None)
+        if denied:
+            self.recent_refusals[subject_key] = denied
+        while len(self.recent_refusals) > _WITHDRAWALS_KEPT:
+            del self.recent_refusals[next(iter(self.recent_refusals))]
+
+    def context(self, rooms: SiteRooms, placed: Placed, now_ms: int) -> Context:
+        """What rendering for one destination may know."""
+        return Context(
+            site=rooms.id,
+            options=placed.options,
+            now_ms=now_ms,
+            year=year_of(now_ms),
+            calling_code=rooms.site.calling_code or None,
+            currency=rooms.site.currency or None,
+        )
+
+
+def allowed_hosts(settings: Settings) -> frozenset[str]:
+    """Host names that outgoing requests may go to: those of the definitions in use, and the operator's webhooks."""
+    hosts: set[str] = set()
+    for site in settings.site:
+        for destination in site.destination:
+            definition = DESTINATIONS.get(destination.platform)
+            if definition is None:
+                continue
+            hosts.update(definition.hosts)
+            url = destination.options.get("url")
+            if not definition.hosts and isinstance(url, str):
+                hosts.add(url.removeprefix("https://").partition("/")[0].rpartition("@")[2].partition(":")[0].lower())
+    return frozenset(hosts)
+
+
+def build(
+    settings: Settings,
+    *,
+    store: Store,
+    vault: Vault,
+    out: outbound.Outbound,
+    telemetry: Telemetry,
+    clock: Clock,
+    entropy: Entropy,
+) -> House:
+    """Bind the rooms. Raises SettingsError with every problem found."""
+    problems: list[str] = []
+    by_id: dict[str, SiteRooms] = {}
+    by_host: dict[str, SiteRooms] = {}
+    suffixes = PublicSuffixList()
+    for site in settings.site:
+        rooms = _site_rooms(site, vault, suffixes, problems)
+        by_id[site.id] = rooms
+        for host in site.hosts:
+            by_host[host] = rooms
+    if problems:
+        raise SettingsError(problems)
+    return House(
+        settings=settings,
+        by_host=by_host,
+        by_id=by_id,
+        store=store,
+        vault=vault,
+        outbound=out,
+        telemetry=telemetry,
+        clock=clock,
+        entropy=entropy,
+        started_at_s=clock.now_ms() // 1000,
+    )
+
+
+def problems_of(settings: Settings) -> list[str]:
+    """Every problem the destinations of all sites have, without building anything: for `gateway check`."""
+    problems: list[str] = []
+    for site in settings.site:
+        for destination in site.destination:
+            _place(site, destination, problems)
+    return problems
+
+
+def _site_rooms(site: Site, vault: Vault, suffixes: PublicSuffixList, problems: list[str]) -> SiteRooms:
+    shape = identity.CookieShape(site.cookie_domain)
+    if site.cookie_domain and suffixes.privatesuffix(site.cookie_domain) is None:
+        problems.append(f"site {site.id}: cookie_domain: {site.cookie_domain} is a public suffix, shared by strangers")
+    domains = site.domains or tuple(
+        dict.fromkeys(
+            suffixes.privatesuffix(host) or host for host in site.hosts if not host.replace(".", "").isdigit()
+        )
+    )
+    placed = tuple(
+        place for destination in site.destination if (place := _place(site, destination, problems)) is not None
+    )
+    wanted: dict[str, tuple[Placed, ...]] = {}
+    for place in placed:
+        if place.enabled:
+            for name in place.events:
+                wanted[name] = (*wanted.get(name, ()), place)
+    policy = consent.Policy(
+        regime=Regime(site.regime),
+        silence_grants=_named(site.granted_by_default) | NECESSARY,
+        gpc_grant_overrides=site.gpc_grant_overrides,
+    )
+
+    @lru_cache(maxsize=4096)
+    def judge(stored: StoredChoice | None, sec_gpc: tuple[str, ...], claim: Claim | None, trusted: bool) -> Judgement:
+        """Read the signals of one request and judge. The same signals always give the same judgement, so it is kept."""
+        carried = Carried(
+            stored=stored,
+            sec_gpc=sec_gpc,
+            claim=claim is not None,
+            claim_granted=claim.granted if claim is not None else 0,
+            claim_denied=claim.denied if claim is not None else 0,
+            claim_at_ms=claim.at_ms if claim is not None else None,
+            claim_trusted=trusted,
+        )
+        return consent.judge(registry.read(carried), policy)
+
+    @lru_cache(maxsize=1024)
+    def allows(said: str) -> bool:
+        """Whether an Origin or Referer names a page of the site, or the gateway's own host."""
+        host = access.origin_host(said)
+        return access.allowed_domain(host, domains) or host in site.hosts
+
+    return SiteRooms(
+        site=site,
+        policy=policy,
+        keys=identity.Keys(site.id, vault.signing_keys("identity", site.id), vault.signing_keys("link", "")),
+        shape=shape,
+        id_cookie=identity.cookie_name(shape, identity.ID_COOKIE),
+        consent_cookie=identity.cookie_name(shape, identity.CONSENT_COOKIE),
+        click_cookie=identity.cookie_name(shape, identity.CLICK_COOKIE),
+        id_needs=ADVERTISING if site.id_needs == "advertising" else ANALYTICS,
+        domains=domains,
+        conversion_events=frozenset(site.conversion_events),
+        destinations=placed,
+        wanted=wanted,
+        judge=judge,
+        allows=allows,
+    )
+
+
+def _named(purposes: tuple[str, ...]) -> int:
+    bits = 0
+    for name in purposes:
+        bits |= ALIASES.get(name, 0)
+    return bits
+
+
+def _place(site: Site, settings: DestinationSettings, problems: list[str]) -> Placed | None:
+    where = f"site {site.id}, destination {settings.name}"
+    definition = DESTINATIONS.get(settings.platform)
+    if definition is None:
+        problems.append(f"{where}: there is no platform of this name; there are {', '.join(DESTINATIONS)}")
+        return None
+    given = {name: value for name, value in settings.options.items() if not isinstance(value, Secret)}
+    secrets = {name: value.reveal() for name, value in settings.options.items() if isinstance(value, Secret)}
+    configured = configure(definition, given, secrets)
+    problems += [f"{where}: {problem}" for problem in configured.problems]
+    problems += [
+        f"{where}: {name} is still a placeholder" for name, text in configured.secrets.items() if placeholder(text)
+    ]
+    if definition.slug == "webhook" and "signing_secret" in configured.secrets:
+        try:
+            outbound.webhook_keys(configured.secrets["signing_secret"])
+        except ValueError as error:
+            problems.append(f"{where}: signing_secret: {error}")
+    needs = definition.needs
+    if settings.purposes is not None:
+        needs = msgspec.structs.replace(needs, base=needs.base | _named(settings.purposes))
+    if not needs.base:
+        problems.append(
+            f"{where}: purposes: declare what the receiver uses the events for, such as analytics or advertising"
+        )
+    return Placed(
+        name=settings.name,
+        definition=definition,
+        needs=needs,
+        options=configured.options,
+        secrets=configured.secrets,
+        events=frozenset(settings.events if settings.events is not None else definition.default_events),
+        enabled=settings.enabled,
+        send_bots=settings.send_bots,
+        send_tests=settings.send_tests,
+    )

@@ -1,0 +1,126 @@
+"""The door: one listener with its routes, its limits and its connections.
+
+`Door.answer` is the handler of aiohttp's low-level server. It finds the route, calls the handler, and turns whatever goes
+wrong into the one kind of answer a caller gets. `Listener` makes the connections and watches their clocks.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+from aiohttp.http import HttpVersion10, HttpVersion11
+
+from gateway.errors import Refusal
+from gateway.handlers.edge import ProxyTrust, problem_answer, refusal_of
+from gateway.handlers.fast import FastConnection
+from gateway.handlers.fast import usable as fast_lane_usable
+from gateway.handlers.watch import WatchedConnection
+
+if TYPE_CHECKING:
+    from gateway.flows.house import House
+    from gateway.handlers.routes import Table
+
+__all__ = ["Door", "Listener"]
+
+LINE_MAX: Final = 8_192
+FIELD_MAX: Final = 16_384
+HEADERS_MAX: Final = 100
+SWEEP_S: Final = 1.0
+
+
+class Door:
+    """One listener: `table` has its routes, `admin` and `control` say who may come in."""
+
+    def __init__(
+        self, house: "House", table: "Table", *, admin_token: str | None = None, control: bool = False
+    ) -> None:
+        self.house = house
+        self.table = table
+        self.trust = ProxyTrust(house.settings.proxy)
+        self.admin_token = admin_token
+        self.control = control
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever happens."""
+        path, _, _ = request.raw_path.partition("?")
+        route = "unknown"
+        try:
+            if request.version not in (HttpVersion11, HttpVersion10) or not path.startswith("/"):
+                raise Refusal("host_unknown" if "://" in path else "request_malformed")
+            methods, rest = self.table.find(path)
+            if methods is None:
+                raise Refusal("route_unknown")
+            found = methods.get(request.method) or (methods.get("GET") if request.method == "HEAD" else None)
+            if found is None:
+                return self._not_allowed(methods)
+            route = found.path
+            expect = request.headers.get("Expect")
+            if expect is not None and expect.lower() != "100-continue":
+                return problem_answer(Refusal("request_malformed"))
+            return await found.handler(self, request, rest)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last resort: no caller ever sees a traceback
+            return self.refuse(route, None, error)
+
+    def refuse(self, route: str, site: "str | None", error: Exception, headers: Any = None) -> web.Response:
+        """Answer a refusal, and write its line."""
+        refusal = refusal_of(error)
+        if refusal.code == "internal":
+            self.house.telemetry.request_failed(route, type(error).__name__)
+        response = problem_answer(refusal, headers=headers)
+        if refusal.code != "internal":
+            self.house.telemetry.request_refused(route, site, refusal.code, refusal.field, response.status)
+        return response
+
+    def _not_allowed(self, methods: "dict[str, Any]") -> web.Response:
+        response = problem_answer(Refusal("method_not_allowed"))
+        response.headers["Allow"] = ", ".join(sorted({*methods, *(("HEAD",) if "GET" in methods else ())}))
+        return response
+
+
+class Listener(web.Server):
+    """aiohttp's low-level server with limits on sizes, times and the number of connections."""
+
+    def __init__(self, door: Door, *, fast: bool = False) -> None:
+        limits = door.house.settings.limits
+        super().__init__(
+            door.answer,
+            keepalive_timeout=limits.keepalive_s,
+            max_line_size=LINE_MAX,
+            max_field_size=FIELD_MAX,
+            max_headers=HEADERS_MAX,
+            auto_decompress=False,
+            lingering_time=0,
+            access_log=None,
+        )
+        self.door = door
+        self._limits = limits
+        self._fast = fast and fast_lane_usable()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def __call__(self) -> web.RequestHandler:
+        """Make the protocol of a new connection."""
+        if self._sweeper is None:
+            self._sweep()
+        kind = FastConnection if self._fast else WatchedConnection
+        return kind(self, loop=self._loop, **self._kwargs)
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Take a connection, or close it when there are too many."""
+        super().connection_made(handler, transport)
+        if len(self._connections) > self._limits.connections_max:
+            handler.force_close()
+
+    def _sweep(self) -> None:
+        now_s = self._loop.time()
+        for connection in self.connections:
+            if isinstance(connection, WatchedConnection):
+                connection.cut_if_slow(now_s, self._limits.header_timeout_s)
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the name is aiohttp's
+        """Let running requests finish, then close."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await super().shutdown(timeout)

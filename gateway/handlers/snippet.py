@@ -1,0 +1,49 @@
+"""For pages: the tag. The latest under a short life, each version under its own name for good."""
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.errors import Refusal
+from gateway.handlers.edge import site_of
+from gateway.pages import tag
+
+if TYPE_CHECKING:
+    from gateway.handlers.door import Door
+
+__all__ = ["latest", "versioned"]
+
+
+async def latest(door: "Door", request: web.BaseRequest, rest: str) -> web.StreamResponse:
+    """`GET /gw.js`: the newest version, asked for again after five minutes."""
+    site_of(door.house, request)
+    return _script(request, tag.LATEST, "public, max-age=300")
+
+
+async def versioned(door: "Door", request: web.BaseRequest, rest: str) -> web.StreamResponse:
+    """`GET /gw.<version>.js`: never changes, so that its integrity hash can stand in the page."""
+    site_of(door.house, request)
+    version = rest.removesuffix(".js")
+    if not rest.endswith(".js") or version not in tag.VERSIONS:
+        raise Refusal("route_unknown")
+    return _script(request, version, "public, max-age=31536000, immutable")
+
+
+def _script(request: web.BaseRequest, version: str, cache: str) -> web.Response:
+    made = tag.VERSIONS[version]
+    headers = {
+        "Cache-Control": cache,
+        "ETag": f'"{made.sha384[:24]}"',
+        "Access-Control-Allow-Origin": "*",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+        "X-Content-Type-Options": "nosniff",
+        "Vary": "Accept-Encoding",
+        "Server": "gateway",
+    }
+    if request.headers.get("If-None-Match") == headers["ETag"]:
+        return web.Response(status=304, headers=headers)
+    body = made.source
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        body = made.gzipped
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=body, headers={**headers, "Content-Type": "text/javascript; charset=utf-8"})

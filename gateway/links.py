@@ -1,0 +1,204 @@
+"""Links: click ids, campaign parameters and clean page addresses (pure).
+
+Advertising platforms put an id of the click into the address of the landing page. Such ids, and everything else in an
+address that could name a person, are taken out before an address is kept. Click ids are opaque and case-sensitive: they
+are never lower-cased, trimmed or re-encoded.
+
+Source: vendors' documentation and recorded browser traffic, read 2026-11; GA4 campaign parameter names.
+"""
+
+import re
+from typing import Final, NamedTuple
+from urllib.parse import unquote, unquote_plus
+
+__all__ = [
+    "CLICK_IDS",
+    "URL_MAX_CHARACTERS",
+    "Arrival",
+    "clean_text",
+    "clean_url",
+    "host_of",
+    "looks_personal",
+    "read_arrival",
+]
+
+URL_MAX_CHARACTERS: Final = 4_096
+CLICK_ID_MAX_CHARACTERS: Final = 512
+CAMPAIGN_MAX_CHARACTERS: Final = 256
+
+ADS: Final = "advertising"
+"""Purpose under which a click id may be kept or sent."""
+
+CLICK_IDS: Final[dict[str, str]] = {
+    "gclid": "google", "gbraid": "google", "wbraid": "google", "dclid": "google", "gad_source": "google",
+    "gad_campaignid": "google", "gclsrc": "google",
+    "fbclid": "meta",
+    "msclkid": "microsoft",
+    "ttclid": "tiktok",
+    "twclid": "x",
+    "li_fat_id": "linkedin",
+    "epik": "pinterest",
+    "sccid": "snapchat",
+    "rdt_cid": "reddit",
+    "qclid": "quora",
+    "yclid": "yandex", "ymclid": "yandex", "syclid": "yandex",
+    "tblci": "taboola",
+    "dicbo": "outbrain", "obclid": "outbrain",
+    "aref": "amazon",
+    "cto_pld": "criteo",
+    "awc": "awin", "cjevent": "cj", "irclickid": "impact", "im_ref": "impact", "ransiteid": "rakuten",
+    "clickref": "partnerize", "sscid": "shareasale", "tduid": "tradedoubler",
+    "rb_clickid": "generic", "click_id": "generic", "clickid": "generic",
+}  # fmt: skip
+"""Query parameter in lower case to the platform that reads it. All need the purpose advertising."""
+
+_STRIPPED: Final = frozenset(CLICK_IDS) | frozenset(
+    "srsltid igsh igshid ysclid oborigurl maas ranmid raneaid phgref irgwc aff_id sub_id _kx mc_eid _hsenc _hsmi __hstc "
+    "__hssc __hsfp hsctatracking mkt_tok vero_id vero_conv _branch_match_id _branch_referrer s_cid ef_id s_kwcid "
+    "wickedid _gl _sp pk_vid _gwl ss_email_id oly_anon_id oly_enc_id "
+    "token key auth session sessionid sid jwt access_token id_token code state password passwd pwd secret api_key apikey "
+    "email e-mail mail phone tel mobile name first_name last_name firstname lastname fname lname username user "
+    "address street zip postcode postal_code birthday dob ssn iban".split()
+)
+"""Parameters that never stay in a kept address: click ids, persons' tokens, linkers, secrets, personal values."""
+
+CAMPAIGN: Final[dict[str, str]] = {
+    "utm_source": "source", "utm_medium": "medium", "utm_campaign": "campaign", "utm_id": "id", "utm_term": "term",
+    "utm_content": "content", "utm_source_platform": "source_platform", "utm_creative_format": "creative_format",
+    "utm_marketing_tactic": "marketing_tactic",
+}  # fmt: skip
+"""Campaign parameter to its field name."""
+
+_CLICK_VALUE: Final = re.compile(r"[A-Za-z0-9._~%=+:-]{1,512}\Z")
+_MACRO: Final = re.compile(r"[{}\[\]<>]|^(?:TEST|test)[A-Z_-]*\Z")
+_EMAIL: Final = re.compile(r"[^\s@/?&=#,;:<>()\"']{1,64}(?:@|%40)[^\s/?&=#,;:<>()\"']{1,255}")
+_TOKEN: Final = re.compile(r"(?:[0-9a-fA-F]{32,}|[A-Za-z0-9_-]{40,}={0,2}|eyJ[A-Za-z0-9_.-]{20,})\Z")
+_DIGITS: Final = re.compile(r"(?<![\w.-])\+?\d[\d ()/.-]{8,20}\d(?![\w-])")
+_A_DIGIT: Final = re.compile(r"\d")
+_HOST: Final = re.compile(r"https?://(?:[^/?#]*@)?(\[[0-9a-fA-F:.]+\]|[^/?#:@]+)", re.IGNORECASE)
+REMOVED: Final = "[removed]"
+
+
+class Arrival(NamedTuple):
+    """What the address of a page says about how the visitor came. `link_token` is ours, from another domain.
+
+    `malformed` counts click ids that were left out because they could not be one.
+    """
+
+    click_ids: dict[str, str]
+    campaign: dict[str, str]
+    link_token: str | None
+    malformed: int
+
+
+_NOTHING: Final = Arrival({}, {}, None, 0)
+
+
+def _parameters(url: str) -> list[tuple[str, str]]:
+    """Query parameters as written (not decoded), in order; also those behind a `#/route?`."""
+    rest, _, fragment = url.partition("#")
+    query = rest.partition("?")[2]
+    if "?" in fragment:
+        query += "&" + fragment.partition("?")[2]
+    pairs = []
+    for part in query.split("&", 200)[:200]:
+        name, separator, value = part.partition("=")
+        if separator and name:
+            pairs.append((name, value))
+    return pairs
+
+
+def read_arrival(url: str | None) -> Arrival:
+    """Read click ids, campaign parameters and a link token from a page address. First occurrence wins."""
+    if not url or "=" not in url:
+        return _NOTHING
+    click_ids: dict[str, str] = {}
+    campaign: dict[str, str] = {}
+    link_token: str | None = None
+    malformed = 0
+    for name, value in _parameters(url[:URL_MAX_CHARACTERS]):
+        lowered = name.lower()
+        if lowered in CLICK_IDS:
+            if _CLICK_VALUE.match(value) is None or _MACRO.search(unquote_plus(value)) is not None:
+                malformed += 1
+            else:
+                click_ids.setdefault(lowered, value)
+        elif lowered in CAMPAIGN:
+            text = clean_text(unquote_plus(value)[:CAMPAIGN_MAX_CHARACTERS])
+            if text:
+                campaign.setdefault(CAMPAIGN[lowered], text)
+        elif name == "_gwl" and link_token is None:
+            link_token = value
+    return Arrival(click_ids, campaign, link_token, malformed)
+
+
+def clean_url(url: str | None) -> str | None:
+    """Return the page address as it may be kept: http(s), no user part, no fragment, no parameter that could name a person.
+
+    Campaign parameters go too, because they are kept on their own. What is no web address becomes None.
+    """
+    if not url:
+        return None
+    url = url[:URL_MAX_CHARACTERS]
+    if not (url.startswith(("https://", "http://"))) or not url.isprintable():
+        return None
+    rest = url.partition("#")[0]
+    path, question, query = rest.partition("?")
+    scheme, _, after = path.partition("://")
+    authority, slash, where = after.partition("/")
+    authority = authority.rpartition("@")[2]
+    path = f"{scheme}://{authority}{slash}{_clean_path(where)}"
+    if not question:
+        return path
+    kept = []
+    for part in query.split("&", 200)[:200]:
+        name, _, value = part.partition("=")
+        lowered = unquote_plus(name).lower()
+        if not name or lowered in _STRIPPED or lowered in CAMPAIGN or _tells(name) or _tells(value):
+            continue
+        kept.append(part)
+    return f"{path}?{'&'.join(kept)}" if kept else path
+
+
+def _clean_path(path: str) -> str:
+    """Path segments that look like an e-mail address, a phone number or a token are replaced; the rest stays as written."""
+    return "/".join([REMOVED if _tells(part) else part for part in path.split("/")])
+
+
+def _tells(written: str) -> bool:
+    """Whether a part of an address looks personal once it is decoded. A plus is read both ways: as a space, as itself."""
+    if len(written) < 10 and "@" not in written and "%" not in written:
+        return False  # too short for a phone number or a token, and most parts are
+    return looks_personal(unquote_plus(written)) or ("+" in written and looks_personal(unquote(written)))
+
+
+def looks_personal(text: str) -> bool:
+    """Whether a value looks like an e-mail address, a phone number or a secret token."""
+    return (
+        (("@" in text or "%40" in text) and _EMAIL.search(text) is not None)
+        or _TOKEN.match(text) is not None
+        or _is_phone(text)
+    )
+
+
+def _is_phone(text: str) -> bool:
+    return any(9 <= sum(c.isdigit() for c in found) <= 15 and not found.isdigit() for found in _DIGITS.findall(text))
+
+
+def clean_text(text: str) -> str:
+    """Return free text (a title, a campaign name) with control characters gone and e-mail and phone look-alikes replaced."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    if "@" in text or "%40" in text:
+        text = _EMAIL.sub(REMOVED, text)
+    if _A_DIGIT.search(text) is not None:
+        text = _DIGITS.sub(lambda found: REMOVED if _is_phone(found.group()) else found.group(), text)
+    return text.strip()
+
+
+def host_of(url: str | None) -> str | None:
+    """Return the host of a web address in lower case, without `www.` and port; None when it has none."""
+    if not url:
+        return None
+    found = _HOST.match(url[:URL_MAX_CHARACTERS])
+    return found.group(1).lower().rstrip(".").removeprefix("www.") if found else None

@@ -1,0 +1,289 @@
+"""The table of settings: name, type, default, bounds, unit and help of everything an operator can set, in one place.
+
+`config/reference.toml` and `docs/reference/settings.md` are generated from it.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+__all__ = [
+    "Data",
+    "Delivery",
+    "DestinationRows",
+    "DestinationSettings",
+    "Limits",
+    "Listen",
+    "Log",
+    "Proxy",
+    "Retention",
+    "Secret",
+    "Settings",
+    "Site",
+]
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}\Z")]
+HostName = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")]
+EventName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z")]
+
+
+class Secret:
+    """A secret text. It prints as `Secret(***)`; `reveal()` is the only way to the value."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the clear value."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+
+def _row(help_text: str, unit: str = "") -> Meta:
+    return Meta(description=help_text, extra={"unit": unit})
+
+
+class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the gateway listens. Put a TLS-terminating proxy in front of the collection listener."""
+
+    host: Annotated[str, _row("Address of the collection listener.")] = "127.0.0.1"
+    port: Annotated[Port, _row("Port of the collection listener; 0 takes a free one.", "port")] = 8080
+    admin_host: Annotated[str, _row("Address of the admin listener. Keep it on loopback or a private network.")] = (
+        "127.0.0.1"
+    )
+    admin_names: Annotated[
+        tuple[str, ...], _row("Host names the admin listener answers to, besides localhost and addresses.")
+    ] = ()
+    admin_port: Annotated[Port, _row("Port of the admin listener; 0 takes a free one.", "port")] = 8081
+
+
+class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where things are kept."""
+
+    dir: Annotated[str, _row("Directory of the database, the keys and the control socket, mode 0700.")] = (
+        "/var/lib/gateway"
+    )
+    reserve_bytes: Annotated[
+        Annotated[int, Meta(ge=0)],
+        _row(
+            "Size of a reserve file that is freed when the disk is full, so that withdrawals can still be stored.",
+            "bytes",
+        ),
+    ] = 16_777_216
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much the gateway takes at once. Everything over a limit is refused with a stable code."""
+
+    body_max_bytes: Annotated[Annotated[int, Meta(ge=1024, le=16_777_216)], _row("Largest browser body.", "bytes")] = (
+        65_536
+    )
+    batch_body_max_bytes: Annotated[
+        Annotated[int, Meta(ge=1024, le=67_108_864)], _row("Largest API body.", "bytes")
+    ] = 524_288
+    batch_events_max: Annotated[Annotated[int, Meta(ge=1, le=1000)], _row("Most events in one request.", "events")] = (
+        100
+    )
+    connections_max: Annotated[
+        Annotated[int, Meta(ge=1)], _row("Most open connections of the collection listener.", "connections")
+    ] = 2_000
+    header_timeout_s: Annotated[
+        Annotated[float, Meta(gt=0, le=120)], _row("Time for a request's headers to arrive.", "seconds")
+    ] = 10.0
+    body_timeout_s: Annotated[
+        Annotated[float, Meta(gt=0, le=120)], _row("Time for a request's body to arrive.", "seconds")
+    ] = 10.0
+    keepalive_s: Annotated[
+        Annotated[float, Meta(gt=0, le=3600)], _row("Idle time before a connection is closed.", "seconds")
+    ] = 75.0
+    store_timeout_s: Annotated[
+        Annotated[float, Meta(gt=0, le=60)],
+        _row("Time a request waits for its commit before it is answered 503.", "seconds"),
+    ] = 5.0
+    waiting_max: Annotated[
+        Annotated[int, Meta(ge=1)],
+        _row("Most records waiting for a commit; more are answered 503.", "records"),
+    ] = 10_000
+    browser_per_minute: Annotated[
+        Annotated[int, Meta(ge=1)],
+        _row("Browser requests per truncated address (/24, /56) and site.", "requests per minute"),
+    ] = 1_200
+    api_per_minute: Annotated[Annotated[int, Meta(ge=1)], _row("API requests per key.", "requests per minute")] = 6_000
+
+
+class Proxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands in front, and what it is believed."""
+
+    trusted: Annotated[
+        tuple[str, ...],
+        _row("Networks of proxies whose forwarding header is believed. Empty: the peer address is the client."),
+    ] = ()
+    header: Annotated[
+        Literal["x-forwarded-for", "forwarded"],
+        _row("The one header read from trusted proxies, from its right end."),
+    ] = "x-forwarded-for"
+
+
+class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Logging. JSON lines on standard error."""
+
+    level: Annotated[Literal["info", "warning", "error"], _row("Least severe level that is written.")] = "info"
+    browser_sample: Annotated[
+        Annotated[int, Meta(ge=0)],
+        _row("One browser hit in this many gets its own line; 0 writes none. Sums are always written.", "hits"),
+    ] = 1_000
+
+
+class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How deliveries are attempted. A destination's own limits are stricter where the vendor's are."""
+
+    retry_base_s: Annotated[
+        Annotated[float, Meta(gt=0)], _row("First back-off; each next one is up to three times as long.", "seconds")
+    ] = 5.0
+    retry_cap_s: Annotated[Annotated[float, Meta(gt=0)], _row("Longest back-off.", "seconds")] = 3_600.0
+    retry_for_h: Annotated[
+        Annotated[float, Meta(gt=0)],
+        _row("Time after which a delivery is dead, if the vendor sets no shorter one.", "hours"),
+    ] = 72.0
+    pause_s: Annotated[
+        Annotated[float, Meta(gt=0)],
+        _row("How long a destination rests after its credentials or set-up were refused.", "seconds"),
+    ] = 300.0
+    lease_s: Annotated[Annotated[float, Meta(ge=5)], _row("Longest time one attempt may take.", "seconds")] = 60.0
+    webhook_ports: Annotated[tuple[int, ...], _row("Ports a webhook may be sent to.", "port")] = (443,)
+
+
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long things are kept."""
+
+    events_days: Annotated[Annotated[int, Meta(ge=1, le=1200)], _row("Events, touches and deliveries.", "days")] = 400
+    attempts_days: Annotated[Annotated[int, Meta(ge=1, le=1200)], _row("Delivery attempts.", "days")] = 90
+    dead_payload_days: Annotated[
+        Annotated[int, Meta(ge=1, le=90)],
+        _row("Sealed payloads of dead deliveries, if the vendor's age limit is not shorter.", "days"),
+    ] = 30
+
+
+class DestinationSettings(msgspec.Struct, frozen=True):
+    """One place events go to.
+
+    `options` holds what the platform's definition asks for besides the rows below; secrets among it are `Secret`.
+    """
+
+    platform: str
+    name: str
+    events: tuple[str, ...] | None = None
+    purposes: tuple[str, ...] | None = None
+    enabled: bool = True
+    send_bots: bool = False
+    send_tests: bool = False
+    options: Mapping[str, object] = {}
+
+
+class DestinationRows(msgspec.Struct, frozen=True):
+    """The rows every destination has; a platform adds its own options and secrets."""
+
+    platform: Annotated[str, _row("Which platform: see docs/reference/destinations.md.")]
+    name: Annotated[Slug | None, _row("Name of this destination on its site. Default: the platform.")] = None
+    enabled: Annotated[bool, _row("Off: nothing new is owed to it, and what waits stays.")] = True
+    events: Annotated[
+        tuple[EventName, ...] | None,
+        _row("Events that are owed to it. Default: what the platform's definition lists."),
+    ] = None
+    purposes: Annotated[
+        tuple[str, ...] | None,
+        _row("Purposes it needs. Only a webhook must declare them; others may add to their own."),
+    ] = None
+    send_bots: Annotated[bool, _row("Also send hits of known robots.")] = False
+    send_tests: Annotated[bool, _row("Also send events marked as tests.")] = False
+
+
+class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One site: chosen by the host name a request came to, never by what the request claims."""
+
+    id: Annotated[Slug, _row("Stable name of the site in data, logs and keys.")]
+    hosts: Annotated[tuple[HostName, ...], _row("Host names the gateway answers to for this site, without port.")]
+    domains: Annotated[
+        tuple[HostName, ...],
+        _row(
+            "Domains whose pages may send events; their subdomains are included. Empty: the registrable domains of hosts."
+        ),
+    ] = ()
+    cookie_domain: Annotated[
+        HostName | None,
+        _row(
+            "Domain of the id cookie when several hosts need it. Default: none, the cookie stays on the gateway's host."
+        ),
+    ] = None
+    linked_domains: Annotated[
+        tuple[HostName, ...], _row("Other domains of the same owner a visitor's id may be linked to.")
+    ] = ()
+    currency: Annotated[str, _row("Currency of amounts that come without one; empty: they are refused.")] = ""
+    calling_code: Annotated[
+        Annotated[str, Meta(pattern=r"^[0-9]{0,3}\Z")],
+        _row("Calling code of phone numbers written without one, digits only; empty: such numbers are dropped."),
+    ] = ""
+    regime: Annotated[
+        Literal["opt_in", "opt_out_signal", "opt_out", "none"],
+        _row("What silence about consent means. Unknown places are always opt_in."),
+    ] = "opt_in"
+    granted_by_default: Annotated[tuple[str, ...], _row("Under regime none: purposes that silence grants.")] = ()
+    gpc_grant_overrides: Annotated[
+        bool,
+        _row("An explicit grant given on this site overrides Global Privacy Control in opt_in places."),
+    ] = False
+    id_needs: Annotated[Literal["analytics", "advertising"], _row("Purpose that allows the id cookie.")] = "analytics"
+    id_days: Annotated[Annotated[int, Meta(ge=1, le=400)], _row("Life of the id cookie, renewed on use.", "days")] = 390
+    click_days: Annotated[Annotated[int, Meta(ge=1, le=400)], _row("Life of the click cookie.", "days")] = 90
+    cookieless: Annotated[
+        Literal["off", "daily"],
+        _row("Without consent for an id: off stores nobody, daily stores a keyed id that dies with the day."),
+    ] = "off"
+    without_analytics: Annotated[
+        Literal["reduced", "nothing"],
+        _row("Without analytics consent: store the event without visitor, page details and properties, or not at all."),
+    ] = "reduced"
+    choice_days: Annotated[
+        Annotated[int, Meta(ge=1, le=400)], _row("How long a recorded choice is believed.", "days")
+    ] = 180
+    notice_version: Annotated[
+        Annotated[str, Meta(max_length=40)],
+        _row("Version of the consent text. A recorded grant given under another version no longer counts."),
+    ] = "1"
+    conversion_events: Annotated[
+        tuple[EventName, ...],
+        _row("Events that are conversions; each is a goal of its own name."),
+    ] = ("purchase", "generate_lead", "sign_up", "subscribe", "start_trial", "contact")
+    missing_origin: Annotated[
+        Literal["accept", "refuse"],
+        _row("Browser requests without Origin and Referer: accept and mark them, or refuse them."),
+    ] = "accept"
+    destination: Annotated[tuple[DestinationSettings, ...], _row("Where events go: [[site.destination]] tables.")] = ()
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything an operator can set."""
+
+    listen: Annotated[Listen, _row("Listeners.")] = Listen()
+    data: Annotated[Data, _row("Files.")] = Data()
+    limits: Annotated[Limits, _row("Limits.")] = Limits()
+    proxy: Annotated[Proxy, _row("Proxies in front.")] = Proxy()
+    log: Annotated[Log, _row("Logging.")] = Log()
+    delivery: Annotated[Delivery, _row("Delivery.")] = Delivery()
+    retention: Annotated[Retention, _row("Retention.")] = Retention()
+    site: Annotated[tuple[Site, ...], _row("Sites: [[site]] tables.")]

@@ -1,0 +1,1 @@
+"""Stores: keep what flows hand over, all of it or nothing. A store never judges and never sees a clear personal value."""

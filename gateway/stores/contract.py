@@ -1,0 +1,308 @@
+"""The contract of every store, and the values that cross it.
+
+One suite, `tests/contract`, runs against every implementation: SQLite (default) and the official in-memory fake. What a
+store promises:
+
+* `submit` returns after the transaction is durable; an exception means that nothing of the submission was acknowledged.
+* The first event with an id and the first conversion with a key win, whatever happens at the same moment.
+* Deliveries are written for a counted conversion and for a first event only.
+* `claim` gives one delivery to one worker at a time, and what was claimed is durable before it is sent.
+"""
+
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from gateway.caller import ApiKey
+from gateway.event import ConsentChange, Submission, Submitted
+
+__all__ = [
+    "AttemptRow",
+    "ConsentState",
+    "ConversionRow",
+    "DeadRow",
+    "DeliveryRow",
+    "DueDelivery",
+    "EventRecord",
+    "LogEntry",
+    "RecentRow",
+    "Settlement",
+    "Store",
+    "Tally",
+    "TouchRow",
+    "WaitingRow",
+]
+
+
+class ConsentState(msgspec.Struct, frozen=True):
+    """The last choice of one subject. Sets as in `purposes`."""
+
+    subject_tag: bytes
+    granted: int
+    denied: int
+    decided_at_ms: int
+    notice: str
+    record_id: str
+
+
+class DueDelivery(msgspec.Struct, frozen=True):
+    """A delivery handed to one worker. `denied_since` are purposes the visitor or person refused after the judgement.
+
+    `attempts` counts this one too. `unsure_since_ms`: an earlier attempt of that time may have reached the vendor.
+    """
+
+    delivery_id: int
+    event_id: str
+    event_name: str
+    purposes: int
+    denied_since: int
+    judged_at_ms: int
+    attempts: int
+    expires_at_ms: int
+    dedup_key: str | None
+    unsure_since_ms: int | None
+    payload: bytes
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one attempt. `fate` `waiting` means: try again at `due_at_ms`.
+
+    `unsure`: the answer was lost after sending began. `attempted` False: nothing was sent (cancelled before sending, or
+    the destination is resting); no attempt is counted.
+    `answer` is a short extract of the vendor's answer without personal values.
+    """
+
+    delivery_id: int
+    fate: str
+    reason: str
+    at_ms: int
+    detail: str | None = None
+    due_at_ms: int = 0
+    attempted: bool = True
+    unsure: bool = False
+    latency_ms: int = 0
+    verdict: str = ""
+    status: int | None = None
+    code: str | None = None
+    answer: str | None = None
+
+
+class AttemptRow(msgspec.Struct, frozen=True):
+    """One attempt as evidence."""
+
+    at_ms: int
+    latency_ms: int
+    verdict: str
+    status: int | None
+    code: str | None
+    answer: str | None
+
+
+class DeliveryRow(msgspec.Struct, frozen=True):
+    """One delivery with its attempts."""
+
+    delivery_id: int
+    destination: str
+    fate: str
+    reason: str
+    detail: str | None
+    purposes: int
+    judged_at_ms: int
+    due_at_ms: int
+    attempts: int
+    expires_at_ms: int
+    dedup_key: str | None
+    settled_at_ms: int | None
+    evidence: tuple[AttemptRow, ...] = ()
+
+
+class ConversionRow(msgspec.Struct, frozen=True):
+    """One conversion. `counted_id` names the conversion that counts when this one is a duplicate."""
+
+    conversion_id: str
+    goal: str
+    order_id: str | None
+    amount_minor: int | None
+    currency: str | None
+    test: bool
+    fate: str
+    reason: str
+    counted_id: str | None
+
+
+class TouchRow(msgspec.Struct, frozen=True):
+    """One touch, without the click ids themselves."""
+
+    kind: str
+    occurred_at_ms: int
+    referrer: str | None
+    campaign: bytes | None
+    has_click_ids: bool
+
+
+class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything stored about one event."""
+
+    site: str
+    event_id: str
+    name: str
+    trust: str
+    occurred_at_ms: int
+    received_at_ms: int
+    visitor_kind: str
+    facts: bytes
+    conversions: tuple[ConversionRow, ...] = ()
+    touches: tuple[TouchRow, ...] = ()
+    deliveries: tuple[DeliveryRow, ...] = ()
+
+
+class WaitingRow(msgspec.Struct, frozen=True):
+    """How much waits for one destination, and since when the oldest is due."""
+
+    site: str
+    destination: str
+    count: int
+    oldest_due_at_ms: int
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """Counts of stored fates: (site, destination, fate) and (site, fate)."""
+
+    deliveries: dict[tuple[str, str, str], int]
+    conversions: dict[tuple[str, str], int]
+    events: int
+
+
+class DeadRow(msgspec.Struct, frozen=True):
+    """A dead delivery. `replayable`: its payload is still held."""
+
+    delivery_id: int
+    site: str
+    destination: str
+    event_id: str
+    event_name: str
+    reason: str
+    detail: str | None
+    attempts: int
+    settled_at_ms: int
+    replayable: bool
+
+
+class RecentRow(msgspec.Struct, frozen=True):
+    """One of the latest deliveries, for the status page."""
+
+    delivery_id: int
+    site: str
+    destination: str
+    event_id: str
+    event_name: str
+    fate: str
+    reason: str
+    detail: str | None
+    attempts: int
+    judged_at_ms: int
+    settled_at_ms: int | None
+
+
+class LogEntry(msgspec.Struct, frozen=True):
+    """One entry of the consent log."""
+
+    entry_no: int
+    record_id: str
+    entry: bytes
+    leaf_hash: bytes
+
+
+class Store(Protocol):
+    """What flows may ask of a store. Every method may raise StoreError and its kinds; nothing is half done then."""
+
+    def submit(self, submission: Submission) -> Awaitable[Submitted]:
+        """Store one request's records and answer once they are durable. Raises StoreBusy at once when too much waits."""
+        ...
+
+    def choose(self, change: ConsentChange) -> Awaitable[str]:
+        """Append one choice to the log and cancel waiting deliveries that rest on lost purposes.
+
+        Answers `recorded`, or `stale` when the subject's state is not `previous_record_id` any more.
+        """
+        ...
+
+    async def consent_state(self, site: str, subject_key: bytes) -> ConsentState | None:
+        """Return the last choice of a subject."""
+        ...
+
+    async def claim(
+        self, site: str, destination: str, *, now_ms: int, lease_ms: int, limit: int
+    ) -> Sequence[DueDelivery]:
+        """Take up to `limit` due deliveries of one destination for `lease_ms`."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Write down what became of claimed deliveries."""
+        ...
+
+    async def next_due_at_ms(self, site: str, destination: str) -> int | None:
+        """Return when the next delivery of a destination is due, None when nothing waits."""
+        ...
+
+    async def recover(self, now_ms: int) -> tuple[int, int]:
+        """After a start: free the leases of a process that died.
+
+        Deliveries the vendor can tell repeats of wait again; the others become `unconfirmed`. Answers both counts.
+        """
+        ...
+
+    async def replay(
+        self, *, now_ms: int, site: str | None, destination: str | None, delivery_id: int | None, limit: int
+    ) -> int:
+        """Make dead deliveries wait again, as far as their payload is held and young enough. Answers how many."""
+        ...
+
+    async def event(self, event_id: str, site: str | None) -> EventRecord | None:
+        """Return everything stored about one event. With `site` None the first site that has it."""
+        ...
+
+    async def tally(self) -> Tally:
+        """Count all stored fates. Reads everything: for commands, not for requests."""
+        ...
+
+    async def waiting(self) -> Sequence[WaitingRow]:
+        """Return what waits, per destination."""
+        ...
+
+    async def dead(self, site: str | None, destination: str | None, limit: int) -> Sequence[DeadRow]:
+        """Return the latest dead deliveries."""
+        ...
+
+    async def recent(self, limit: int) -> Sequence[RecentRow]:
+        """Return the latest deliveries."""
+        ...
+
+    async def log_entries(self, site: str, start: int, limit: int) -> Sequence[LogEntry]:
+        """Return entries of a site's consent log from number `start` on."""
+        ...
+
+    async def api_keys(self) -> Sequence[ApiKey]:
+        """Return all API keys, revoked ones included."""
+        ...
+
+    async def put_api_key(self, key: ApiKey) -> None:
+        """Store a new API key."""
+        ...
+
+    async def revoke_api_key(self, key_id: str, now_ms: int) -> bool:
+        """Revoke an API key. Answers whether it was there and not revoked yet."""
+        ...
+
+    async def expire(self, *, now_ms: int, events_before_ms: int, attempts_before_ms: int, dead_before_ms: int) -> int:
+        """Delete one bounded portion of what is past its time. Answers how many rows went; 0 means done."""
+        ...
+
+    async def check(self) -> Sequence[str]:
+        """Look for damage. Answers one sentence per fault found."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what waits, tidy up and close."""
+        ...

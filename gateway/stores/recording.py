@@ -1,0 +1,187 @@
+"""The transaction body: what one submission, one choice or one clean-up does to the tables.
+
+Runs in the writer's thread, inside its transaction. Uniqueness is the database's: the first event with an id and the
+first conversion with a key win by unique index, never by having looked first.
+"""
+
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from gateway.event import ConsentChange, Recordable, Recorded, Submission, Submitted
+from gateway.stores.named_sql import statements
+from gateway.stores.writer import Job
+
+__all__ = ["choose", "event_row", "expire", "mark_repeats", "record", "size_of"]
+
+_SQL: Final = statements("record.sql")
+_CONSENT: Final = statements("consent.sql")
+_READ: Final = statements("read.sql")
+
+_DUPLICATE: Final = Submitted((Recorded("duplicate"),))
+
+_encode_recorded: Final = msgspec.msgpack.Encoder().encode
+_decode_recorded: Final = msgspec.msgpack.Decoder(tuple[Recorded, ...]).decode
+
+PORTION: Final = 500
+"""Rows one clean-up transaction deletes at most, so that it never holds up requests."""
+
+
+def size_of(item: Recordable) -> int:
+    """Roughly how many bytes a record holds in the queue."""
+    return len(item.event.facts) + 400 + sum(len(owed.payload or b"") + 200 for owed in item.owed)
+
+
+def event_row(site_no: int, item: Recordable) -> tuple[object, ...]:
+    """Columns of `event_insert`."""
+    event = item.event
+    return (
+        site_no, event.event_id, event.name, event.trust, event.occurred_at_ms, event.received_at_ms,
+        event.visitor_kind, event.visitor_key, item.person_key, event.facts,
+    )  # fmt: skip
+
+
+def mark_repeats(db: sqlite3.Connection, highest: int, plain: list[Job[object]]) -> None:
+    """Find out which plain rows were not new: those without a row above `highest`. Told only when some were not."""
+    new = set(db.execute(_SQL["event_ids_after"], (highest,)))
+    for job in plain:
+        row = job.row or ()
+        key = (row[0], row[1])
+        if key in new:
+            new.discard(key)
+        elif not isinstance(job.result, BaseException):
+            job.result = _DUPLICATE
+
+
+def record(db: sqlite3.Connection, submission: Submission, numbers: dict[str, int]) -> Submitted:
+    """Store one submission. The caller has opened a savepoint."""
+    repeat = submission.idempotency
+    if repeat is not None:
+        found = db.execute(_SQL["idempotency_get"], (repeat.api_key_id, repeat.key)).fetchone()
+        if found is not None:
+            if found[0] != repeat.body_sha256:
+                return Submitted(refused="reused")
+            return Submitted(_decode_recorded(found[1]), repeated=True)
+    for token in submission.once:
+        if db.execute(_SQL["once_insert"], (token.use, token.digest, token.expires_at_ms)).rowcount != 1:
+            return Submitted(refused="replayed")
+    recorded = tuple([_record_one(db, item, numbers[item.event.site]) for item in submission.items])
+    if repeat is not None:
+        at_ms = submission.items[0].event.received_at_ms
+        db.execute(
+            _SQL["idempotency_insert"],
+            (repeat.api_key_id, repeat.key, repeat.body_sha256, _encode_recorded(recorded), at_ms),
+        )
+    return Submitted(recorded)
+
+
+def _record_one(db: sqlite3.Connection, item: Recordable, site_no: int) -> Recorded:
+    inserted = db.execute(_SQL["event_insert"], event_row(site_no, item))
+    if inserted.rowcount != 1:
+        return _seen_before(db, item, site_no)
+    seq = inserted.lastrowid
+    counted = True
+    recorded = Recorded("recorded")
+    if item.conversion is not None:
+        recorded = _count(db, item, site_no, seq)
+        counted = recorded.fate == "counted"
+        if recorded.fate == "conflict":
+            db.execute(_SQL["event_delete"], (seq,))
+            return recorded
+    if item.consent is not None:
+        choose(db, item.consent, site_no)
+    if item.touch is not None:
+        t = item.touch
+        db.execute(
+            _SQL["touch_insert"],
+            (site_no, seq, t.kind, t.visitor_key, t.occurred_at_ms, t.referrer, t.campaign, t.click_ids),
+        )
+    if counted:
+        at_ms = item.event.received_at_ms
+        for owed in item.owed:
+            settled_at_ms = None if owed.fate == "waiting" else at_ms
+            db.execute(
+                _SQL["delivery_insert"],
+                (
+                    site_no, seq, owed.destination, owed.fate, owed.reason, owed.detail, owed.purposes,
+                    item.event.visitor_key, item.person_key, at_ms, at_ms, owed.expires_at_ms, owed.dedup_key,
+                    owed.payload, settled_at_ms,
+                ),
+            )  # fmt: skip
+    return recorded
+
+
+def _seen_before(db: sqlite3.Connection, item: Recordable, site_no: int) -> Recorded:
+    """The event id was stored before: say so, and name the conversion that counts, if it was one."""
+    found = db.execute(_SQL["event_conversion"], (site_no, item.event.event_id)).fetchone()
+    if found is None:
+        return Recorded("duplicate", None, item.event.event_id)
+    return Recorded("duplicate", found[1] or found[0], item.event.event_id)
+
+
+def _count(db: sqlite3.Connection, item: Recordable, site_no: int, seq: int | None) -> Recorded:
+    """Count a conversion, or find that its key was counted before."""
+    claim, event = item.conversion, item.event
+    assert claim is not None  # noqa: S101 - the caller looked
+    conversion_id = f"c{site_no}_{event.event_id}"
+    columns = (
+        site_no, seq, claim.goal, claim.key, claim.order_id, claim.amount_minor, claim.currency, int(claim.test),
+    )  # fmt: skip
+    first = (conversion_id, *columns, "counted", "first_with_key", None, event.occurred_at_ms)
+    if db.execute(_SQL["conversion_insert"], first).rowcount == 1:
+        return Recorded("counted", conversion_id, event.event_id)
+    counted_id, amount_minor, currency, event_id = db.execute(
+        _SQL["conversion_counted"], (site_no, claim.goal, claim.key)
+    ).fetchone()
+    differs = claim.amount_minor is not None and (claim.amount_minor, claim.currency) != (amount_minor, currency)
+    if differs and item.strict:
+        return Recorded("conflict", counted_id, event_id)
+    reason = "value_differs" if differs else ("same_order" if claim.order_id else "same_event")
+    repeat = (conversion_id, *columns, "duplicate", reason, counted_id, event.occurred_at_ms)
+    db.execute(_SQL["conversion_insert"], repeat)
+    return Recorded("duplicate", counted_id, event_id)
+
+
+def choose(db: sqlite3.Connection, change: ConsentChange, site_no: int) -> str:
+    """Append one choice to the log, keep it as the subject's state, cancel what rested on lost purposes."""
+    if change.subject_key is not None and change.subject_tag is not None:
+        known = db.execute(_CONSENT["state_get"], (site_no, change.subject_key)).fetchone()
+        if (known[5] if known else None) != change.previous_record_id or (known and known[0] != change.subject_tag):
+            return "stale"
+        state = (
+            site_no, change.subject_key, change.subject_tag, change.granted, change.denied, change.decided_at_ms,
+            change.notice, change.record_id,
+        )  # fmt: skip
+        db.execute(_CONSENT["state_put"], state)
+    (entry_no,) = db.execute(_CONSENT["entry_next"], (site_no,)).fetchone()
+    db.execute(_CONSENT["entry_insert"], (site_no, entry_no, change.record_id, change.entry, change.leaf_hash))
+    db.execute(
+        _CONSENT["record_insert"],
+        (change.record_id, site_no, change.subject_key, change.salt, change.payload, change.received_at_ms),
+    )
+    if change.lost and change.subject_key is not None:
+        names = {"now_ms": change.received_at_ms, "lost": change.lost, "subject_key": change.subject_key}
+        db.execute(_CONSENT["cancel_waiting"], names).fetchall()
+    return "recorded"
+
+
+def expire(
+    db: sqlite3.Connection, *, now_ms: int, events_before_ms: int, attempts_before_ms: int, dead_before_ms: int
+) -> int:
+    """Delete one portion of what is past its time. Events with waiting deliveries stay until those are settled."""
+    gone = db.execute(_READ["expire_once"], {"now_ms": now_ms, "limit": PORTION}).rowcount
+    gone += db.execute(_READ["expire_idempotency"], {"before_ms": attempts_before_ms, "limit": PORTION}).rowcount
+    gone += db.execute(_READ["expire_attempts"], {"before_ms": attempts_before_ms, "limit": PORTION}).rowcount
+    names = {"now_ms": now_ms, "before_ms": dead_before_ms, "limit": PORTION}
+    gone += db.execute(_READ["expire_dead_payloads"], names).rowcount
+    for seq, received_at_ms, waits in db.execute(_READ["oldest_events"], {"limit": PORTION}).fetchall():
+        if received_at_ms >= events_before_ms:
+            break
+        if waits:
+            continue
+        for name in ("attempts", "deliveries", "touches", "conversions"):
+            db.execute(_READ[f"expire_event_{name}"], (seq,))
+        db.execute(_READ["expire_event"], (seq,))
+        gone += 1
+    return gone

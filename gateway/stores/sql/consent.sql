@@ -1,0 +1,33 @@
+-- The consent log and what follows from a choice.
+
+-- name: state_get
+select subject_tag, granted, denied, decided_at_ms, notice, record_id from consent_state where site_no = ? and subject_key = ?
+
+-- name: state_put
+insert into consent_state (site_no, subject_key, subject_tag, granted, denied, decided_at_ms, notice, record_id)
+values (?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (site_no, subject_key) do update set
+    granted = excluded.granted, denied = excluded.denied, decided_at_ms = excluded.decided_at_ms,
+    notice = excluded.notice, record_id = excluded.record_id
+
+-- name: entry_next
+select coalesce(max(entry_no) + 1, 0) from consent_entry where site_no = ?
+
+-- name: entry_insert
+insert into consent_entry (site_no, entry_no, record_id, entry, leaf_hash) values (?, ?, ?, ?, ?)
+
+-- name: record_insert
+insert into consent_record (record_id, site_no, subject_key, salt, payload, received_at_ms) values (?, ?, ?, ?, ?, ?)
+
+-- name: cancel_waiting
+update delivery
+set fate = 'cancelled', reason = 'consent_withdrawn', detail = cast(purposes & :lost as text), payload = null, leased_until_ms = null, settled_at_ms = :now_ms
+where fate = 'waiting' and leased_until_ms is null and (purposes & :lost) != 0
+  and (visitor_key = :subject_key or person_key = :subject_key)
+returning destination
+
+-- name: entries
+select entry_no, record_id, entry, leaf_hash from consent_entry where site_no = ? and entry_no >= ? order by entry_no limit ?
+
+-- name: records_of
+select record_id, payload, received_at_ms from consent_record where site_no = ? and subject_key = ? order by received_at_ms

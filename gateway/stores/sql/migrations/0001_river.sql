@@ -1,0 +1,161 @@
+-- The first floor: events, conversions, touches, deliveries with their attempts, the consent log, API keys.
+-- Nothing personal in the clear: visitors and persons are keyed digests, payloads are sealed.
+-- Times are milliseconds since 1970 UTC. Purposes are bit sets (see gateway/purposes.py).
+
+create table site (
+    site_no integer primary key,
+    site text not null unique
+) strict;
+
+create table event (
+    seq integer primary key,
+    site_no integer not null references site,
+    event_id text not null,
+    name text not null,
+    trust text not null check (trust in ('browser', 'server', 'signed', 'token')),
+    occurred_at_ms integer not null,
+    received_at_ms integer not null,
+    visitor_kind text not null check (visitor_kind in ('signed', 'daily', 'none')),
+    visitor_key blob,
+    person_key blob,
+    facts blob not null
+) strict;
+create unique index event_once on event (site_no, event_id);
+
+create table conversion (
+    conversion_id text primary key,
+    site_no integer not null references site,
+    event_seq integer not null references event,
+    goal text not null,
+    claim_key text not null,
+    order_id text,
+    amount_minor integer,
+    currency text,
+    test integer not null check (test in (0, 1)),
+    fate text not null check (fate in ('counted', 'duplicate', 'retracted')),
+    reason text not null,
+    counted_id text,
+    occurred_at_ms integer not null
+) strict, without rowid;
+create unique index conversion_once on conversion (site_no, goal, claim_key) where fate = 'counted';
+create index conversion_event on conversion (event_seq);
+
+create table touch (
+    touch_no integer primary key,
+    site_no integer not null references site,
+    event_seq integer not null references event,
+    kind text not null,
+    visitor_key blob not null,
+    occurred_at_ms integer not null,
+    referrer text,
+    campaign blob,
+    click_ids blob
+) strict;
+create index touch_visitor on touch (site_no, visitor_key, occurred_at_ms);
+create index touch_event on touch (event_seq);
+
+create table delivery (
+    delivery_id integer primary key,
+    site_no integer not null references site,
+    event_seq integer not null references event,
+    destination text not null,
+    fate text not null check (
+        fate in ('waiting', 'accepted', 'rejected', 'withheld', 'unfit', 'cancelled', 'dead', 'unconfirmed')
+    ),
+    reason text not null,
+    detail text,
+    purposes integer not null,
+    visitor_key blob,
+    person_key blob,
+    judged_at_ms integer not null,
+    due_at_ms integer not null,
+    leased_until_ms integer,
+    attempts integer not null default 0,
+    unsure_since_ms integer,
+    expires_at_ms integer not null,
+    dedup_key text,
+    payload blob,
+    settled_at_ms integer,
+    check ((fate in ('waiting', 'dead')) or payload is null)
+) strict;
+create unique index delivery_once on delivery (event_seq, destination);
+create index delivery_due on delivery (site_no, destination, due_at_ms) where fate = 'waiting';
+create index delivery_visitor on delivery (visitor_key) where fate = 'waiting' and visitor_key is not null;
+create index delivery_person on delivery (person_key) where fate = 'waiting' and person_key is not null;
+create index delivery_dead on delivery (site_no, destination, settled_at_ms) where fate = 'dead';
+
+create table attempt (
+    attempt_no integer primary key,
+    delivery_id integer not null references delivery,
+    at_ms integer not null,
+    latency_ms integer not null,
+    verdict text not null,
+    status integer,
+    code text,
+    answer text
+) strict;
+create index attempt_delivery on attempt (delivery_id);
+create index attempt_at on attempt (at_ms);
+
+-- The consent log: entries are canonical bytes with their RFC 6962 leaf hashes, numbered from 0 per site, never changed.
+create table consent_entry (
+    site_no integer not null references site,
+    entry_no integer not null,
+    record_id text not null unique,
+    entry blob not null,
+    leaf_hash blob not null,
+    primary key (site_no, entry_no)
+) strict, without rowid;
+
+-- What an entry commits to. Deleting a row erases the person; the entry stays and says nothing without the salt.
+create table consent_record (
+    record_id text primary key,
+    site_no integer not null references site,
+    subject_key blob,
+    salt blob not null,
+    payload blob not null,
+    received_at_ms integer not null
+) strict, without rowid;
+create index consent_record_subject on consent_record (site_no, subject_key);
+
+-- The last choice of everyone who made one, and the random tag that stands for them in the log.
+create table consent_state (
+    site_no integer not null references site,
+    subject_key blob not null,
+    subject_tag blob not null,
+    granted integer not null,
+    denied integer not null,
+    decided_at_ms integer not null,
+    notice text not null,
+    record_id text not null,
+    primary key (site_no, subject_key)
+) strict, without rowid;
+
+create table once_token (
+    use text not null,
+    digest blob not null,
+    expires_at_ms integer not null,
+    primary key (use, digest)
+) strict, without rowid;
+create index once_token_expiry on once_token (expires_at_ms);
+
+create table idempotency (
+    api_key_id text not null,
+    idempotency_key text not null,
+    body_sha256 blob not null,
+    recorded blob not null,
+    created_at_ms integer not null,
+    primary key (api_key_id, idempotency_key)
+) strict, without rowid;
+create index idempotency_created on idempotency (created_at_ms);
+
+create table api_key (
+    api_key_id text primary key,
+    secret_sha256 blob not null,
+    title text not null,
+    sites text not null,
+    rights text not null,
+    must_sign integer not null check (must_sign in (0, 1)),
+    created_at_ms integer not null,
+    revoked_at_ms integer
+) strict, without rowid;

@@ -1,0 +1,251 @@
+"""Commands as an operator runs them: real processes, real files."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+VECTORS = ROOT / "tests/vectors/normalization-meta-google.json"
+
+
+def gateway(*arguments: str, cwd: Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY")}
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        env=environment,
+        timeout=60,
+        check=False,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    done = gateway("init", "--host", "t.shop.example", "--currency", "EUR", "--site", "shop", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    settings = tmp_path / "gateway.toml"
+    settings.write_text(f"[listen]\nport = {free_port()}\nadmin_port = {free_port()}\n\n{settings.read_text()}")
+    return tmp_path
+
+
+@pytest.fixture
+def serving(installed: Path) -> Iterator[tuple[Path, int]]:
+    port = int(re.findall(r"^port = (\d+)", (installed / "gateway.toml").read_text(), re.MULTILINE)[0])
+    process = subprocess.Popen([sys.executable, "-m", "gateway", "serve"], cwd=installed, stderr=subprocess.PIPE)
+    try:
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port), 0.2).close()
+                break
+            except OSError:
+                assert process.poll() is None, process.stderr.read() if process.stderr else b""
+                time.sleep(0.05)
+        yield installed, port
+    finally:
+        process.terminate()
+        _, log = process.communicate(timeout=30)
+        assert process.returncode == 0, log
+
+
+def collect(port: int, body: object) -> int:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/collect",
+        data=json.dumps(body).encode(),
+        headers={
+            "Host": "t.shop.example",
+            "Origin": "https://www.shop.example",
+            "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/156.0",
+        },
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return int(answer.status)
+
+
+def test_init_makes_private_files_and_changes_nothing_that_exists(tmp_path: Path) -> None:
+    first = gateway("init", "--host", "t.shop.example", "--json", cwd=tmp_path)
+    made = json.loads(first.stdout)
+    assert made["domain"] == "shop.example"
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "data").iterdir()}
+    assert modes == {"keys.json": "0o600", "admin-token": "0o600"}
+    assert oct((tmp_path / "data").stat().st_mode & 0o777) == "0o700"
+    keys = (tmp_path / "data" / "keys.json").read_bytes()
+    again = gateway("init", "--host", "t.other.example", cwd=tmp_path)
+    assert again.returncode == 1
+    assert b"exists already" in again.stderr
+    assert (tmp_path / "data" / "keys.json").read_bytes() == keys
+
+
+def test_check_of_a_fresh_installation_finds_nothing(installed: Path) -> None:
+    done = gateway("check", "--json", cwd=installed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout) == {"problems": [], "events": 0, "conversions": {}, "deliveries": {}}
+
+
+def test_check_lists_every_problem_of_the_settings_at_once(installed: Path) -> None:
+    settings = installed / "gateway.toml"
+    settings.write_text(
+        settings.read_text() + '\n[[site.destination]]\nplatform = "meta"\n[[site.destination]]\nplatform = "nowhere"\n'
+    )
+    done = gateway("check", cwd=installed)
+    assert done.returncode == 1
+    text = done.stderr.decode()
+    assert "dataset_id: missing" in text
+    assert "access_token: missing" in text
+    assert "there is no platform of this name" in text
+    assert "Traceback" not in text
+
+
+def test_unknown_keys_refuse_to_start_by_name(installed: Path) -> None:
+    settings = installed / "gateway.toml"
+    settings.write_text("debug = true\n" + settings.read_text())
+    done = gateway("serve", cwd=installed)
+    assert done.returncode == 1
+    assert done.stderr.decode().strip() == "Object contains unknown field `debug`"
+
+
+def test_commands_work_alike_while_the_gateway_runs_and_while_it_does_not(installed: Path) -> None:
+    made = json.loads(
+        gateway("keys", "create", "--title", "till", "--right", "conversions", "--json", cwd=installed).stdout
+    )
+    assert made["key"].startswith("gwk_")
+    listed = json.loads(gateway("keys", "list", "--json", cwd=installed).stdout)["keys"]
+    assert [(key["title"], key["rights"], key["sites"]) for key in listed] == [("till", ["conversions"], ["shop"])]
+    assert made["key"].split("_")[2] not in json.dumps(listed)
+
+
+def test_a_running_gateway_is_asked_and_explains(serving: tuple[Path, int]) -> None:
+    place, port = serving
+    event = {
+        "id": "explained-event-1",
+        "name": "purchase",
+        "value": "12.50",
+        "order_id": "A-1",
+        "consent": {"analytics": "granted"},
+    }
+    assert collect(port, event) == 204
+    done = gateway("explain", "explained-event-1", cwd=place)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    for line in (
+        "Event explained-event-1  purchase  on site shop",
+        "recognised   a visitor with a signed first-party id",
+        "analytics: granted at step 5 (own_choice, signal claim)",
+        "advertising: denied at step 8 (regime_default, signal opt_in)",
+        "conversion c1_explained-event-1 of goal purchase, 12.50 EUR: counted.",
+        "owed         to nobody: no destination of this site takes this event",
+    ):
+        assert line in text, text
+    shown = json.loads(gateway("explain", "explained-event-1", "--json", cwd=place).stdout)
+    assert shown["conversions"][0]["value"] == "12.50"
+    unknown = gateway("explain", "nobody-knows-it", cwd=place)
+    assert (unknown.returncode, unknown.stderr.decode().strip()) == (1, "No event with this id is stored on this site.")
+    assert json.loads(gateway("check", "--json", cwd=place).stdout)["events"] == 1
+
+
+def test_a_key_made_while_the_gateway_runs_works_at_once_and_dies_at_once(serving: tuple[Path, int]) -> None:
+    place, port = serving
+    made = json.loads(gateway("keys", "create", "--json", cwd=place).stdout)
+
+    def call() -> int:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/api/v1/events",
+            data=b'{"name":"sign_up"}',
+            headers={"Host": "t.shop.example", "Authorization": f"Bearer {made['key']}"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    assert call() == 200
+    assert gateway("keys", "revoke", made["id"], cwd=place).returncode == 0
+    assert call() == 401
+
+
+def test_a_second_gateway_on_the_same_data_refuses_to_start(serving: tuple[Path, int]) -> None:
+    place, _ = serving
+    second = gateway("serve", cwd=place)
+    assert second.returncode == 1
+    assert b"Another gateway is running" in second.stderr
+
+
+def test_sigterm_ends_a_gateway_quietly(installed: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-m", "gateway", "serve"], cwd=installed, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    while b"gateway_started" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert b"gateway_stopped" in log
+    assert b"Traceback" not in log
+
+
+def test_root_keys_rotate_and_drop(installed: Path) -> None:
+    rotated = json.loads(gateway("keys", "root", "rotate", "signing", "--json", cwd=installed).stdout)["keys"]
+    signing = [key for key in rotated if key["use"] == "signing"]
+    assert [key["newest"] for key in signing] == [False, True]
+    assert gateway("keys", "root", "drop", "signing", signing[1]["id"], cwd=installed).returncode == 1, (
+        "never the newest"
+    )
+    assert gateway("keys", "root", "drop", "signing", signing[0]["id"], cwd=installed).returncode == 0
+    assert gateway("keys", "root", "rotate", "digest", cwd=installed).returncode == 2
+
+
+def test_normalize_answers_every_vector_line_by_line(tmp_path: Path) -> None:
+    rows = json.loads(VECTORS.read_text())["vectors"]
+    lines = "\n".join(
+        json.dumps(
+            {
+                "platform": row["platform"],
+                "field": row["field"],
+                "input": row["input"],
+                "context": row.get("context", {}),
+            }
+        )
+        for row in rows
+    )
+    done = gateway("normalize", "--jsonl", cwd=tmp_path, stdin=lines.encode())
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(answers) == len(rows)
+    for row, answer in zip(rows, answers, strict=True):
+        answer.pop("reason", None)
+        assert {key: answer.get(key) for key in row["expected"]} == row["expected"], row["id"]
+
+
+def test_normalize_answers_bad_lines_with_an_error_in_their_place(tmp_path: Path) -> None:
+    lines = b'{"platform":"meta","field":"em","input":"a@b.de"}\n{oops\n{"platform":"x","field":"y","input":"z"}\n[1]\n'
+    answers = [
+        json.loads(line) for line in gateway("normalize", "--jsonl", cwd=tmp_path, stdin=lines).stdout.splitlines()
+    ]
+    assert [answer.get("error", {}).get("code") for answer in answers] == [
+        None,
+        "json_invalid",
+        "field_unknown",
+        "json_invalid",
+    ]
+
+
+def test_wrong_use_is_told_apart_from_problems(tmp_path: Path) -> None:
+    assert gateway("normalize", "meta", cwd=tmp_path).returncode == 2
+    assert gateway("nonsense", cwd=tmp_path).returncode == 2
+    assert gateway("check", cwd=tmp_path).returncode == 1

@@ -1,0 +1,1 @@
+"""The stand-ins, asked by hand over the wire."""
