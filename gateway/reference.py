@@ -19,6 +19,7 @@ from gateway.destinations.registry import DESTINATIONS
 from gateway.errors import CODES
 from gateway.handlers.edge import STATUS
 from gateway.outcome import FATE_SENTENCES, REASONS, ConversionFate, DeliveryFate
+from gateway.pages import tag
 from gateway.protocols.wire import WireBatch, WireChoice
 from gateway.purposes import PURPOSES, Group, names
 from gateway.settings import DestinationRows, Settings, Site
@@ -41,6 +42,7 @@ def files() -> dict[str, str]:
         "docs/reference/choice.schema.json": schema(WireChoice),
         "docs/reference/destinations.md": destinations_page(),
         "docs/reference/commands.md": commands_page(),
+        "docs/reference/tag.md": tag_page(),
     }
 
 
@@ -408,6 +410,28 @@ def commands_page() -> str:
     for path, command in _commands("gateway", cli.main):
         context = click.Context(command, info_name=path)
         lines += ["", f"## {path}", "", "```text", command.get_help(context).rstrip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def tag_page() -> str:
+    """Page of every published version of the tag."""
+    lines = ["# Versions of the tag", "", GENERATED, ""]
+    lines += [
+        "A published version never changes. `gw.js` is the newest one; a page with a strict policy takes a numbered one:",
+        "",
+        "```html",
+        f'<script defer src="https://t.shop.example/gw.{tag.LATEST}.js" crossorigin="anonymous"',
+        f'        integrity="sha384-{tag.VERSIONS[tag.LATEST].sha384}"></script>',
+        "```",
+        "",
+        *_table(
+            ("version", "bytes", "bytes, gzip", "integrity"),
+            [
+                (name, len(made.source), len(made.gzipped), f"`sha384-{made.sha384}`")
+                for name, made in sorted(tag.VERSIONS.items(), reverse=True)
+            ],
+        ),
+    ]
     return "\n".join(lines) + "\n"
 
 

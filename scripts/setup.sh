@@ -47,6 +47,7 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$want" ]; then
 fi
 
 if [ "$kind" = dev ]; then
+  command -v systemd-analyze >/dev/null || apt_install systemd
   browser() {
     for name in chromium google-chrome; do
       path=$(command -v "$name" || true)

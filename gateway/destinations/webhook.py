@@ -26,7 +26,7 @@ from gateway.destinations.normalize import clean
 from gateway.exchange import Answer, Call, Credential, Reading
 from gateway.money import major_text
 from gateway.outcome import VerdictKind
-from gateway.purposes import AD_USER_DATA, PURPOSES, Group, Needs
+from gateway.purposes import AD_USER_DATA, ADVERTISING, PURPOSES, Group, Needs
 from gateway.times import DAY_MS, MINUTE_MS
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def _campaign(event: "Permitted", context: Context) -> dict[str, str] | None:
 
 
 def _click_ids(event: "Permitted", context: Context) -> dict[str, str] | None:
-    return dict(event.click_ids) or None
+    """Click ids, only for a receiver whose declared purposes include advertising: the payload must rest on it."""
+    return dict(event.click_ids) or None if event.purposes & ADVERTISING else None
 
 
 def _referrer(event: "Permitted", context: Context) -> str | None:
