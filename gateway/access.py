@@ -120,11 +120,14 @@ def verify_signature(
 
 
 def origin_host(origin: str) -> str | None:
-    """Return the host of an Origin header or of a page address, in lower case; None for `null` and anything else."""
-    lowered = origin.lower()
-    scheme, separator, rest = lowered.partition("://")
-    found = _ORIGIN.match(f"{scheme}{separator}{rest.partition('/')[0]}")
-    return found.group(1).rstrip(".") if found else None
+    """Return the host of an Origin header or of a page address, in lower case; None for `null` and anything else.
+
+    It must be ASCII before it is lowered: the Kelvin sign becomes a k, and another domain would become ours.
+    """
+    scheme, separator, rest = origin.partition("://")
+    front = f"{scheme}{separator}{rest.partition('/')[0]}"
+    found = _ORIGIN.match(front.lower()) if front.isascii() else None
+    return found.group(1).removesuffix(".") if found else None
 
 
 def allowed_domain(host: str | None, domains: tuple[str, ...]) -> bool:

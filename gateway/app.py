@@ -47,7 +47,8 @@ KEY_FILE: Final = "keys.json"
 TOKEN_FILE: Final = "admin-token"  # noqa: S105 - the name of a file
 CONTROL_SOCKET: Final = "control.sock"
 LOCK_FILE: Final = "gateway.lock"
-SHUTDOWN_S: Final = 10.0
+SHUTDOWN_S: Final = 4.0
+"""Time for requests under way when the gateway is stopped; aiohttp may take it twice. All of a stop stays below ten seconds."""
 
 
 # ------------------------------------------------------------------ refusing to start
@@ -82,8 +83,14 @@ class Lock:
         self._descriptor = -1
 
     def take(self) -> bool:
-        """Take the lock. Answers whether nobody else holds it."""
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        """Take the lock. Answers whether nobody else holds it. Raises SettingsError when there is no such directory."""
+        directory = self._path.parent
+        if not directory.is_dir():
+            raise SettingsError([f"The data directory {directory} does not exist. Make it with: gateway init"])
+        try:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise SettingsError([f"The data directory {directory} cannot be written: {type(error).__name__}"]) from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -103,14 +110,19 @@ def admin_token(directory: Path, entropy: Entropy) -> str:
     """Read the admin token, making the file (mode 0600) when there is none. Raises SettingsError when others can read it."""
     path = directory / TOKEN_FILE
     if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        os.write(descriptor, entropy.token_bytes(24).hex().encode("ascii") + b"\n")
-        os.close(descriptor)
+        # Under another name first: a kill in between must not leave an empty file that refuses every later start.
+        new = directory / f"{TOKEN_FILE}.new"
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(descriptor, entropy.token_bytes(24).hex().encode("ascii") + b"\n")
+        finally:
+            os.close(descriptor)
+        os.replace(new, path)
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise SettingsError([f"{path} can be read by others; set its mode to 0600"])
-    token = path.read_text("ascii").strip()
-    if len(token) < 32:
-        raise SettingsError([f"{path} holds a token that is too short; delete the file and start again"])
+    token = path.read_text("utf-8", "replace").strip()
+    if len(token) < 32 or not token.isascii():
+        raise SettingsError([f"{path} holds no token of 32 characters or more; delete the file and start again"])
     return token
 
 
@@ -131,14 +143,12 @@ async def open_house(
     if not directory.is_dir():
         raise SettingsError([f"The data directory {directory} does not exist. Make it with: gateway init"])
     vault = Vault(read_key_file(directory / KEY_FILE), entropy)
-    tell = telemetry.Telemetry(settings.log.browser_sample)
+    tell = telemetry.Telemetry(settings.log.browser_sample, settings.log.refusals_per_minute)
     ports = frozenset({443, *settings.delivery.webhook_ports})
     out = Outbound(network or Network(), houses.allowed_hosts(settings), ports)
     problems = houses.problems_of(settings)
     if problems:
         raise SettingsError(problems)
-    # Made first, so that it never exists with a wider mode; SQLite gives its other files the mode of this one.
-    os.close(os.open(directory / DATABASE, os.O_RDWR | os.O_CREAT, 0o600))
     store = await open_sqlite(
         directory / DATABASE,
         sites=tuple(site.id for site in settings.site),
@@ -149,8 +159,12 @@ async def open_house(
         after_commit=after_commit,
         on_batch=tell.batch_committed,
     )
-    house = houses.build(settings, store=store, vault=vault, out=out, telemetry=tell, clock=clock, entropy=entropy)
-    await keys_flow.load(house)
+    try:
+        house = houses.build(settings, store=store, vault=vault, out=out, telemetry=tell, clock=clock, entropy=entropy)
+        await keys_flow.load(house)
+    except BaseException:
+        await store.close()  # its threads would keep the process from ending
+        raise
     return house
 
 
@@ -166,9 +180,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Stop accepting, finish what is under way, give back what waits, close the store."""
-        for runner in self._runners:
-            await runner.cleanup()
-        await self._workers.stop()
+        await asyncio.gather(*(runner.cleanup() for runner in self._runners), self._workers.stop())
         await self.house.outbound.close()
         await self.house.store.close()
         self.house.telemetry.stopped()
@@ -186,8 +198,15 @@ async def start(
     """Start a gateway: house, workers, listeners. The caller holds the Lock. Raises SettingsError and StoreError."""
     house = await open_house(settings, clock=clock, entropy=entropy, network=network, after_commit=after_commit)
     directory = Path(settings.data.dir)
-    again, lost = await house.store.recover(house.clock.now_ms())
-    token = admin_token(directory, house.entropy)
+    try:
+        again, lost = await house.store.recover(house.clock.now_ms())
+        token = admin_token(directory, house.entropy)
+    except OSError as error:
+        await house.store.close()
+        raise SettingsError([f"The data directory {directory} cannot be used: {error.strerror}"]) from None
+    except BaseException:
+        await house.store.close()
+        raise
     devices.read_agent("warm up")
     workers = Workers(house)
     workers.start()

@@ -131,7 +131,7 @@ def serve(settings_file: str | None) -> None:
         settings = _load(settings_file)
         app.prepare_process(settings)
         _run(lambda stop: app.run(settings, stop))
-    except GatewayError as error:
+    except (GatewayError, OSError) as error:
         _fail(error, as_json=False)
 
 

@@ -47,8 +47,6 @@ async def _operate(
     settings: "Settings", method: str, path: str, body: Mapping[str, object] | None
 ) -> dict[str, object]:
     directory = Path(settings.data.dir)
-    if not directory.is_dir():
-        raise SettingsError([f"The data directory {directory} does not exist. Make it with: gateway init"])
     telemetry.configure("error")
     lock = Lock(directory)
     if not lock.take():

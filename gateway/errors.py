@@ -142,7 +142,11 @@ CODES: Final[dict[str, Code]] = {
         Kind.CONFLICT, _TIME, "The same visitor's choice is being recorded by another request; send it again."
     ),
     # us
-    "busy": Code(Kind.BUSY, _TIME, "The gateway is busy; nothing was stored. Try again after the time in Retry-After."),
+    "busy": Code(
+        Kind.BUSY,
+        _TIME,
+        "The gateway is busy. Send the same again after the time in Retry-After; its id keeps it from counting twice.",
+    ),
     "store_full": Code(Kind.FULL, _OP, "There is no space left to store this; nothing was stored."),
     "internal": Code(Kind.BROKEN, _OP, "The gateway failed; nothing was acknowledged."),
 }

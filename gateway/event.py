@@ -382,11 +382,13 @@ class Recorded(msgspec.Struct, frozen=True, omit_defaults=True):
     `fate`: `recorded` (an event), `counted` (a conversion), `duplicate` (the same event or order was stored before),
     `conflict` (same order, other amount or currency; nothing was stored), `stale` (somebody else's choice came between;
     nothing was stored). `conversion_id` is that of the conversion that counts, `event_id` the event it came with.
+    `own_id` is the event's own id, kept with an Idempotency-Key, so that the answer to a repeat names the same event.
     """
 
     fate: str
     conversion_id: str | None = None
     event_id: str | None = None
+    own_id: str | None = None
 
 
 class Submitted(msgspec.Struct, frozen=True):

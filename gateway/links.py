@@ -8,6 +8,7 @@ Source: vendors' documentation and recorded browser traffic, read 2026-11; GA4 c
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
@@ -15,11 +16,13 @@ __all__ = [
     "CLICK_IDS",
     "URL_MAX_CHARACTERS",
     "Arrival",
+    "NamedClicks",
     "clean_text",
     "clean_url",
     "host_of",
     "looks_personal",
     "read_arrival",
+    "read_click_ids",
 ]
 
 URL_MAX_CHARACTERS: Final = 4_096
@@ -71,7 +74,8 @@ CAMPAIGN: Final[dict[str, str]] = {
 
 _CLICK_VALUE: Final = re.compile(r"[A-Za-z0-9._~%=+:-]{1,512}\Z")
 _MACRO: Final = re.compile(r"[{}\[\]<>]|^(?:TEST|test)[A-Z_-]*\Z")
-_EMAIL: Final = re.compile(r"[^\s@/?&=#,;:<>()\"']{1,64}(?:@|%40)[^\s/?&=#,;:<>()\"']{1,255}")
+_EMAIL: Final = re.compile(r"(?<![^\s@/?&=#,;:<>()\"'])[^\s@/?&=#,;:<>()\"']+(?:@|%40)[^\s/?&=#,;:<>()\"']+")
+"""Begins only where a word begins: trying every letter of a long word would cost eight milliseconds for 8 KB."""
 _TOKEN: Final = re.compile(r"(?:[0-9a-fA-F]{32,}|[A-Za-z0-9_-]{40,}={0,2}|eyJ[A-Za-z0-9_.-]{20,})\Z")
 _DIGITS: Final = re.compile(r"(?<![\w.-])\+?\d[\d ()/.-]{8,20}\d(?![\w-])")
 _A_DIGIT: Final = re.compile(r"\d")
@@ -88,6 +92,14 @@ class Arrival(NamedTuple):
     click_ids: dict[str, str]
     campaign: dict[str, str]
     link_token: str | None
+    malformed: int
+
+
+class NamedClicks(NamedTuple):
+    """Click ids that a sender named itself, and how many it named that no platform uses or that cannot be one."""
+
+    click_ids: dict[str, str]
+    unknown: int
     malformed: int
 
 
@@ -119,7 +131,7 @@ def read_arrival(url: str | None) -> Arrival:
     for name, value in _parameters(url[:URL_MAX_CHARACTERS]):
         lowered = name.lower()
         if lowered in CLICK_IDS:
-            if _CLICK_VALUE.match(value) is None or _MACRO.search(unquote_plus(value)) is not None:
+            if not _is_click_id(value):
                 malformed += 1
             else:
                 click_ids.setdefault(lowered, value)
@@ -130,6 +142,26 @@ def read_arrival(url: str | None) -> Arrival:
         elif name == "_gwl" and link_token is None:
             link_token = value
     return Arrival(click_ids, campaign, link_token, malformed)
+
+
+def read_click_ids(named: Mapping[str, str]) -> NamedClicks:
+    """Read click ids that a sender names itself, by the rules for those in an address; names count in any case."""
+    click_ids: dict[str, str] = {}
+    unknown = malformed = 0
+    for name, value in named.items():
+        lowered = name.lower()
+        if lowered not in CLICK_IDS:
+            unknown += 1
+        elif not _is_click_id(value):
+            malformed += 1
+        else:
+            click_ids.setdefault(lowered, value)
+    return NamedClicks(click_ids, unknown, malformed)
+
+
+def _is_click_id(value: str) -> bool:
+    """Whether a value can be one that a platform made, and no placeholder that nobody filled in."""
+    return _CLICK_VALUE.match(value) is not None and _MACRO.search(unquote_plus(value)) is None
 
 
 def clean_url(url: str | None) -> str | None:
@@ -191,9 +223,19 @@ def clean_text(text: str) -> str:
         text = "".join(c if c.isprintable() else " " for c in text)
     if "@" in text or "%40" in text:
         text = _EMAIL.sub(REMOVED, text)
-    if _A_DIGIT.search(text) is not None:
+    if _has_digit(text):
         text = _DIGITS.sub(lambda found: REMOVED if _is_phone(found.group()) else found.group(), text)
     return text.strip()
+
+
+def _has_digit(text: str) -> bool:
+    """Whether a text holds a digit. Ten plain searches are ten times as fast as one for a class of characters."""
+    if not text.isascii():
+        return _A_DIGIT.search(text) is not None
+    return (
+        "1" in text or "0" in text or "2" in text or "3" in text or "4" in text or "5" in text or "6" in text
+        or "7" in text or "8" in text or "9" in text
+    )  # fmt: skip
 
 
 def host_of(url: str | None) -> str | None:

@@ -159,7 +159,7 @@ class Outbound:
         if parts.username or parts.password or "\\" in url or not host:
             raise OutboundRefused("malformed")
         try:
-            port = parts.port or 443
+            port = 443 if parts.port is None else parts.port
         except ValueError:
             raise OutboundRefused("malformed") from None
         if host not in self._hosts:
@@ -178,7 +178,9 @@ class Outbound:
         url, headers, sent = _with_credentials(call, secrets, now_s)
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
-        timeout = aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=min(CONNECT_TIMEOUT_S, call.timeout_s))
+        # `connect` covers look-up, connection and handshake, and ends before `total`: so a vendor that was never reached is
+        # told from one that may have taken the request.
+        timeout = aiohttp.ClientTimeout(total=call.timeout_s, connect=min(CONNECT_TIMEOUT_S, call.timeout_s / 2))
         answer = Answer(status=None, failure="unreachable", sent=False)
         try:
             async with self._open().request(

@@ -1,8 +1,9 @@
 """Telemetry: each thing worth telling is one method that writes its log line and moves its metric together.
 
 Log lines are JSON on standard error: a static event name, facts as keywords, texts capped at 256 characters and escaped.
-Browser hits have no line each: they are counted, summed per second and sampled. No line and no metric ever holds an
-address, a visitor id, a query, a cookie or a contact value.
+Browser hits have no line each: they are counted, sampled and summed once a minute. Refused requests have a line each, up
+to a number a minute; what is beyond is in the sum, so that no stranger decides how fast a disk fills. No line and no
+metric ever holds an address, a visitor id, a query, a cookie or a contact value.
 
 Source: structlog documentation (canonical log lines); Prometheus naming practices; OWASP ASVS 5.0 16.2, 16.4.1.
 """
@@ -54,10 +55,14 @@ def configure(level: str, stream: TextIO | None = None) -> None:
 class Telemetry:
     """One per running gateway. Metric objects are named after what they count."""
 
-    def __init__(self, browser_sample: int = 1_000) -> None:
+    def __init__(self, browser_sample: int = 1_000, refusals_per_minute: int = 600) -> None:
         self._log = structlog.get_logger()
         self._sample = browser_sample
         self._hits = 0
+        self._hits_summed = 0
+        self._refusals_max = refusals_per_minute
+        self._refusals_told = 0
+        self._refusals_untold: dict[str, int] = {}
         # Counted in a plain table and moved to the metric when it is read: a labelled counter costs two microseconds.
         self._received_since: dict[tuple[str, str], int] = {}
         self.registry = registry = CollectorRegistry()
@@ -112,9 +117,23 @@ class Telemetry:
         self._log.info("request_answered", route=route, site=site, status=status, took_ms=took_ms, **facts)
 
     def request_refused(self, route: str, site: str | None, code: str, field: str | None, status: int) -> None:
-        """A request was refused: its one line."""
+        """A request was refused: its one line, unless there were too many this minute."""
         self._refused.labels(route, code).inc()
+        if self._refusals_max and self._refusals_told >= self._refusals_max:
+            self._refusals_untold[code] = self._refusals_untold.get(code, 0) + 1
+            return
+        self._refusals_told += 1
         self._log.warning("request_refused", route=route, site=site, code=code, field=field, status=status)
+
+    def minute_over(self) -> None:
+        """Sum up the last minute, and let refusals have lines again."""
+        hits, self._hits_summed = self._hits - self._hits_summed, self._hits
+        untold, self._refusals_untold = self._refusals_untold, {}
+        self._refusals_told = 0
+        if hits:
+            self._log.info("browser_hits_summed", hits=hits, total=self._hits)
+        if untold:
+            self._log.warning("refusals_summed", without_line=untold)
 
     def request_failed(self, route: str, kind: str) -> None:
         """The gateway itself failed. `kind` is the class of the error, never its text."""

@@ -116,7 +116,7 @@ def read_key_file(path: Path) -> KeyFile:
         raise SettingsError([f"The key file {path} can be read by others; set its mode to 0600"])
     try:
         keys = msgspec.json.decode(raw, type=KeyFile)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise SettingsError([f"The key file {path} is damaged"]) from None
     for use in USES:
         ring: tuple[RootKey, ...] = getattr(keys, use)

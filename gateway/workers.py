@@ -1,6 +1,7 @@
 """Workers: supervised loops beside the requests. One that fails is started again after a moment, and said so.
 
 * a lane for each destination of each site: deliver what is due;
+* one that sums up the log every minute;
 * one that deletes what is past its time.
 """
 
@@ -18,9 +19,12 @@ __all__ = ["Workers"]
 
 RESTART_S: Final = 1.0
 RESTART_MAX_S: Final = 30.0
+STORE_AGAIN_MAX_S: Final = 4.0
+"""Longest pause of a loop that waits for the store: lanes go on soon after a full disk has space again."""
+SUM_EVERY_S: Final = 60.0
 EXPIRE_EVERY_S: Final = 600.0
 EXPIRE_PAUSE_S: Final = 0.2
-STOP_S: Final = 10.0
+STOP_S: Final = 6.0
 
 
 class Workers:
@@ -29,8 +33,9 @@ class Workers:
     def __init__(self, house: "House") -> None:
         self._house = house
         self._tasks: list[asyncio.Task[None]] = []
+        self._calm: list[asyncio.Task[None]] = []
         self._lanes: list[tuple[asyncio.Event, deliver.Lane]] = []
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     def start(self) -> None:
         """Start every loop."""
@@ -38,7 +43,10 @@ class Workers:
             for placed in rooms.destinations:
                 if placed.enabled:
                     self._start_lane(rooms, placed)
-        self._tasks.append(asyncio.create_task(self._supervised("expire", self._expire)))
+        self._calm = [
+            asyncio.create_task(self._supervised("sum", self._sum)),
+            asyncio.create_task(self._supervised("expire", self._expire)),
+        ]
 
     def _start_lane(self, rooms: "SiteRooms", placed: "Placed") -> None:
         wake = asyncio.Event()
@@ -47,7 +55,7 @@ class Workers:
         self._lanes.append((wake, lane))
 
         async def run() -> None:
-            while not self._stopping:
+            while not self._stopping.is_set():
                 wake.clear()
                 if not await deliver.deliver_due(self._house, rooms, placed, lane):
                     wait_ms = await deliver.next_wait_ms(self._house, rooms, placed, lane)
@@ -57,38 +65,56 @@ class Workers:
 
     async def _supervised(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         pause_s = RESTART_S
-        while not self._stopping:
+        while not self._stopping.is_set():
             begun_s = self._house.clock.monotonic_s()
+            longest_s = RESTART_MAX_S
             try:
                 await run()
                 return
             except StoreError as error:
+                longest_s = STORE_AGAIN_MAX_S
                 self._house.telemetry.warned("worker_waits", worker=name, kind=type(error).__name__)
             except Exception as error:  # noqa: BLE001 - a loop must outlive any one fault
                 self._house.telemetry.failed("worker_restarted", worker=name, kind=type(error).__name__)
             lasted_s = self._house.clock.monotonic_s() - begun_s
-            pause_s = RESTART_S if lasted_s > RESTART_MAX_S else min(pause_s * 2, RESTART_MAX_S)
-            await asyncio.sleep(pause_s)
+            pause_s = RESTART_S if lasted_s > RESTART_MAX_S else min(pause_s * 2, longest_s)
+            await _wait(self._stopping, pause_s)
 
     async def _expire(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             while await expire.expire(self._house):
                 await asyncio.sleep(EXPIRE_PAUSE_S)
             await asyncio.sleep(EXPIRE_EVERY_S)
 
+    async def _sum(self) -> None:
+        while not self._stopping.is_set():
+            await asyncio.sleep(SUM_EVERY_S)
+            self._house.telemetry.minute_over()
+
     async def stop(self) -> None:
-        """Let requests to vendors that are under way end, give back the rest, and stop."""
-        self._stopping = True
+        """Let requests to vendors that are under way end within STOP_S, give back everything else, and stop."""
+        self._stopping.set()
         for wake, lane in self._lanes:
             lane.stopping = True
             wake.set()
+        for task in self._calm:
+            task.cancel()
+        await asyncio.gather(*self._calm, return_exceptions=True)
         if not self._tasks:
             return
-        self._tasks[-1].cancel()
         _, left = await asyncio.wait(self._tasks, timeout=STOP_S)
         for task in left:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if left:
+            await self._give_back()
+
+    async def _give_back(self) -> None:
+        """Free what a vendor did not answer in time, as the next start would: nobody sends any more."""
+        try:
+            await self._house.store.recover(self._house.clock.now_ms())
+        except StoreError as error:
+            self._house.telemetry.warned("leases_kept", kind=type(error).__name__, note="the next start frees them")
 
 
 async def _wait(wake: asyncio.Event, seconds: float) -> None:

@@ -35,6 +35,7 @@
   var timer = 0;
   var n = navigator;
   var loc = w.location;
+  var arrived = new URL(loc.href).searchParams.get("_gwl");
 
   function ulid() {
     // Time first, then randomness: the gateway's index is written at its end.
@@ -124,7 +125,7 @@
       localStorage.gwc = text;
     } catch (e) {}
     if (last === text) return release();
-    post("/consent", JSON.stringify(Object.assign({ choice: choice }, details))).then(release, release);
+    post("/consent", JSON.stringify(Object.assign({ choice: choice }, details, arrived && { link: arrived }))).then(release, release);
   }
 
   function link(url) {
@@ -152,8 +153,10 @@
 
   function marked(element, kind) {
     var found = element && element.closest && element.closest("[data-gw-event]");
-    if (found && (found.tagName === "FORM") === (kind === "submit")) add(found.dataset.gwEvent, described(found, "gw"));
-    return found;
+    if (found && (found.tagName === "FORM") === (kind === "submit")) {
+      add(found.dataset.gwEvent, described(found, "gw"));
+      flush(); // at once: the page may be about to be left
+    }
   }
 
   var extensions = own.downloads === undefined ? "pdf zip docx? xlsx? pptx? csv txt mp3 mp4 dmg exe apk" : own.downloads;
@@ -197,7 +200,7 @@
   if (Array.isArray(early)) early.forEach(api.push);
 
   // A token from another domain of the owner was read by the gateway: take it out of the address bar.
-  if (/[?&]_gwl=/.test(loc.search) && w.history.replaceState) {
+  if (arrived && w.history.replaceState) {
     var clean = new URL(loc.href);
     clean.searchParams.delete("_gwl");
     w.history.replaceState(w.history.state, "", clean.href);

@@ -5,6 +5,7 @@ This is the middle of the river: permit, render, seal. After it nothing holds a 
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_plus
 
 import msgspec
 
@@ -29,9 +30,10 @@ from gateway.event import (
 from gateway.purposes import ADVERTISING, ANALYTICS, Judgement
 
 if TYPE_CHECKING:
+    from gateway.event import Personal
     from gateway.flows.house import House, Placed, SiteRooms
 
-__all__ = ["Facts", "assemble", "clean_page", "clean_props", "place_of"]
+__all__ = ["Facts", "assemble", "clean_page", "clean_props", "clean_rest", "place_of"]
 
 
 class Facts(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
@@ -60,12 +62,13 @@ def clean_page(received: Received) -> Page:
     """The page as it may be kept and shown: no click ids, no tokens, no contact data, the referrer's host only."""
     if received.url is None and received.title is None and received.referrer is None:
         return _NO_PAGE
-    person = received.person
-    title = links.clean_text(received.title) if received.title else None
+    title = _clean(received.title, received) if received.title else None
     url = links.clean_url(received.url)
-    if person is not None:
-        title = _scrubbed(title, received) if title else None
-        url = _scrubbed(url, received) if url else None
+    if url is not None:
+        scheme, _, rest = url.partition("://")
+        host, _, path = rest.partition("/")
+        if _scrubbed(unquote_plus(path), received) == links.REMOVED:
+            url = f"{scheme}://{host}/"
     return Page(url=url, title=title or None, referrer=links.host_of(received.referrer))
 
 
@@ -88,15 +91,54 @@ def clean_props(received: Received) -> Mapping[str, Scalar | list[Scalar]]:
     return cleaned
 
 
+def clean_rest(received: Received) -> Received:
+    """The event with contact data taken out of its other free texts: search words and the lines of the order.
+
+    A product's name may hold who it is for; that it holds the buyer's town says nothing. Its other texts are the
+    catalogue's, and stay whole unless they hold an e-mail address: a brand is not the person of the same name.
+    """
+    if not (received.items or received.search):
+        return received
+    return msgspec.structs.replace(
+        received,
+        items=tuple([_clean_item(item, received) for item in received.items]),
+        search=_clean(received.search, received) if received.search else None,
+    )
+
+
+def _clean_item(item: Item, received: Received) -> Item:
+    cleaned = {
+        field: links.clean_text(text)
+        for field in ("id", "brand", "category", "variant")
+        if (text := getattr(item, field)) is not None and "@" in text
+    }
+    if item.name is not None:
+        cleaned["name"] = _scrubbed(links.clean_text(item.name), received, places=False)
+    return msgspec.structs.replace(item, **cleaned) if cleaned else item
+
+
 def _clean(text: str, received: Received) -> str:
-    text = links.clean_text(text)
-    return _scrubbed(text, received) if received.person is not None else text
+    return _scrubbed(links.clean_text(text), received)
 
 
-def _scrubbed(text: str, received: Received) -> str:
-    """Take every value of the person out of a free text."""
+def _scrubbed(text: str, received: Received, *, places: bool = True) -> str:
+    """REMOVED in place of a free text that holds a value of the person, or the address the event came from.
+
+    Without `places` only values that belong to one person count: town, region, postal code, country and gender do not.
+    """
+    person, ip = received.person, received.device.ip
+    if person is None and ip is None:
+        return text
     lowered = text.lower()
-    for value in received.person.values() if received.person is not None else ():
+    if ip is not None and len(ip.reveal()) > 6 and ip.reveal().lower() in lowered:
+        return links.REMOVED
+    values: tuple[Personal | None, ...] = ()
+    if person is not None:
+        own = (person.first_name, person.last_name, person.street, person.date_of_birth, person.external_id)
+        values = person.values() if places else (*person.email, *person.phone, *own)
+    for value in values:
+        if value is None:
+            continue
         clear = value.reveal().strip().lower()
         if len(clear) >= 3 and clear in lowered:
             return links.REMOVED

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gateway import consent, identity
+from gateway import consent, identity, links
 from gateway.audit.entry import commitment, consent_entry, leaf_hash
 from gateway.errors import Refusal
-from gateway.event import ConsentChange, Person
+from gateway.event import ConsentChange, Person, Submission
 from gateway.flows.convert import authenticate, person_key
-from gateway.flows.receive import check_origin, visitor_key
+from gateway.flows.receive import check_origin, follow_link
 from gateway.ids import RANDOM_ID_BYTES, random_id
 from gateway.protocols import native
 from gateway.purposes import ADVERTISING, ALL_PURPOSES, NECESSARY, PURPOSES, names
@@ -74,7 +74,7 @@ async def choose_in_browser(house: "House", rooms: "SiteRooms", request: "Reques
     notice = choice.notice or site.notice_version
     values = identity.cookie_values(request.cookie, rooms.consent_cookie)
     before = identity.read_receipt(rooms.keys, values, now_ms)
-    was_granted, was_denied = (before.granted, before.denied) if before is not None else (0, 0)
+    was_granted, was_denied = (before.granted & ~NECESSARY, before.denied) if before is not None else (0, 0)
     granted, denied = _merged(was_granted, was_denied, choice.granted, choice.denied)
     token, _ = identity.recognise(
         rooms.keys, identity.cookie_values(request.cookie, rooms.id_cookie), today, site.id_days
@@ -82,6 +82,9 @@ async def choose_in_browser(house: "House", rooms: "SiteRooms", request: "Reques
 
     cookies: dict[str, str] = {}
     if granted & rooms.id_needs:
+        if choice.link_token is not None:
+            page = links.host_of(request.origin or request.referer)
+            token, _ = follow_link(house, rooms, choice.link_token, page, token, now_ms)
         if token is None:
             token = identity.Token(house.new_visitor_id(), today, 0, True)
         if identity.renewal_due(token, today):
@@ -92,7 +95,7 @@ async def choose_in_browser(house: "House", rooms: "SiteRooms", request: "Reques
     if not granted & ADVERTISING and rooms.click_cookie in request.cookie:
         cookies["click"] = identity.expired_cookie(rooms.shape, identity.CLICK_COOKIE)
 
-    same = before is not None and (granted, denied, notice) == (before.granted, before.denied, before.notice)
+    same = before is not None and (granted, denied, notice) == (was_granted, was_denied, before.notice)
     if same and before is not None:
         return Chosen(
             choice=_words(granted, denied),
@@ -101,7 +104,7 @@ async def choose_in_browser(house: "House", rooms: "SiteRooms", request: "Reques
             record_id=before.position or None,
             cookies=tuple(cookies.values()),
         )
-    subject = visitor_key(house, rooms, token.visitor_id) if token is not None else None
+    subject = rooms.visitor_key(token.visitor_id) if token is not None else None
     kind, record_id = await _record(
         house,
         rooms,
@@ -131,14 +134,19 @@ async def choose_in_browser(house: "House", rooms: "SiteRooms", request: "Reques
 
 
 async def choose_on_server(house: "House", rooms: "SiteRooms", request: "Request") -> Chosen:
-    """Take a `POST /consent` of a backend, for a visitor token or a person. Raises Refusal."""
+    """Take a `POST /consent` of a backend, for a visitor token or a person. Raises Refusal.
+
+    The nonce of a signed call is used up before anything else: an old grant must not be said again after a withdrawal.
+    """
     now_ms = house.clock.now_ms()
-    authenticate(house, rooms, request, "consent", now_ms)
+    _, _, once = authenticate(house, rooms, request, "consent", now_ms)
     choice = native.read_choice(request.body, server=True)
     subject = _subject(house, rooms, choice.visitor_token, choice.person, now_ms)
     decided_at_ms = choice.decided_at_ms if choice.decided_at_ms is not None else now_ms
     if not now_ms - 400 * DAY_MS <= decided_at_ms <= now_ms + 600_000:
         raise Refusal("time_out_of_range", "decided_at_ms")
+    if once and (await house.store.submit(Submission((), once))).refused is not None:
+        raise Refusal("key_invalid")
     state = await house.store.consent_state(rooms.id, subject)
     was = (state.granted, state.denied) if state is not None else (0, 0)
     granted, denied = _merged(*was, choice.granted, choice.denied)
@@ -177,7 +185,7 @@ def _subject(
         token = identity.read_token(rooms.keys, visitor_token, now_ms // DAY_MS, rooms.site.id_days)
         if token is None:
             raise Refusal("visitor_token_invalid", "visitor")
-        return visitor_key(house, rooms, token.visitor_id)
+        return rooms.visitor_key(token.visitor_id)
     subject = person_key(house, rooms, person)
     if subject is None:
         raise Refusal("field_missing", "person")

@@ -24,8 +24,7 @@ from gateway.event import (
     Submission,
     Visitor,
 )
-from gateway.flows.assemble import assemble, clean_page, clean_props
-from gateway.flows.receive import visitor_key
+from gateway.flows.assemble import assemble, clean_page, clean_props, clean_rest
 from gateway.ids import is_caller_id
 from gateway.protocols import native
 from gateway.purposes import ADVERTISING
@@ -43,7 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Result", "Results", "authenticate", "person_key", "stored_of", "take"]
 
-_NONCE_KEPT_MS: Final = 2 * access.SIGNATURE_WINDOW_S * 1000
+_NONCE_KEPT_MS: Final = (2 * access.SIGNATURE_WINDOW_S + 1) * 1000
+"""A signature may be dated a window ahead, and is good for a window after that and for the rest of its last second."""
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,9 +90,9 @@ def authenticate(
             trust = "signed"
             digest = hashlib.sha256(f"{key.id}\x1f{signature.nonce}".encode()).digest()[:16]
             once = (OnceToken("signature", digest, now_ms + _NONCE_KEPT_MS),)
-    if key is None or not valid:
-        raise Refusal("key_invalid")
-    if rooms.id not in key.sites or right not in key.rights:
+    if key is None or not valid or rooms.id not in key.sites:
+        raise Refusal("key_invalid")  # a key of another site is as unknown here as one that was never made
+    if right not in key.rights:
         raise Refusal("key_forbidden")
     bucket = house.buckets.get(key.id)
     if bucket is None:
@@ -107,7 +107,7 @@ async def take(house: "House", rooms: "SiteRooms", request: "Request", *, conver
     """Take server events or conversions. Raises Refusal or StoreError; then nothing of the request was stored."""
     now_ms = house.clock.now_ms()
     key, trust, once = authenticate(house, rooms, request, "conversions" if conversions else "events", now_ms)
-    repeat = _idempotency(key, request)
+    repeat = _idempotency(house, key, rooms, request)
     parsed = native.read(
         request.body,
         native.Arrived(
@@ -139,21 +139,29 @@ async def take(house: "House", rooms: "SiteRooms", request: "Request", *, conver
                 if owed.fate == "waiting":
                     house.nudge(rooms.id, owed.destination)
     results = tuple(
-        Result(item.event.event_id, recorded.fate, recorded.conversion_id, recorded.event_id, noted)
+        Result(recorded.own_id or item.event.event_id, recorded.fate, recorded.conversion_id, recorded.event_id, noted)
         for item, recorded, noted in zip(items, submitted.recorded, marks, strict=False)
     )
-    single = len(results) == 1 and not request.body.lstrip().startswith((b'{"events"', b'{"conversions"'))
-    return Results(results, single, submitted.repeated)
+    return Results(results, not parsed.listed, submitted.repeated)
 
 
-def _idempotency(key: "ApiKey", request: "Request") -> Idempotency | None:
+def _idempotency(house: "House", key: "ApiKey", rooms: "SiteRooms", request: "Request") -> Idempotency | None:
+    """The caller's Idempotency-Key with a digest of all it stands for: the same body to another site is another call.
+
+    Both as keyed digests: a caller may make its key from a phone number, and a plain digest of a body could be guessed.
+    """
     given = request.idempotency_key
     if given is None:
         return None
     if not is_caller_id(given):
         raise Refusal("idempotency_key_invalid", "Idempotency-Key")
-    body = f"{request.method} {request.path}\n".encode("utf-8", "replace") + request.body
-    return Idempotency(key.id, given, hashlib.sha256(body).digest())
+    body = f"{rooms.id} {request.method} {request.path}\n".encode("utf-8", "replace") + request.body
+    content = hashlib.sha256(body).hexdigest()
+    return Idempotency(
+        key.id,
+        house.vault.digest("idempotency", key.id, given).hex(),
+        house.vault.digest("idempotent_body", key.id, content),
+    )
 
 
 async def _prepare(house: "House", rooms: "SiteRooms", received: Received) -> tuple[Recordable, tuple[str, ...]]:
@@ -165,7 +173,7 @@ async def _prepare(house: "House", rooms: "SiteRooms", received: Received) -> tu
         token = identity.read_token(rooms.keys, received.visitor_token, now_ms // DAY_MS, rooms.site.id_days)
         if token is None:
             marks = (*marks, "visitor_token_invalid")
-    own_key = visitor_key(house, rooms, token.visitor_id) if token is not None else None
+    own_key = rooms.visitor_key(token.visitor_id) if token is not None else None
     person = person_key(house, rooms, received.person)
     stored = await stored_of(house, rooms, own_key, person, now_ms)
     judgement = rooms.judge(stored, (), received.claim, True)
@@ -183,23 +191,25 @@ async def _prepare(house: "House", rooms: "SiteRooms", received: Received) -> tu
             agent=devices.read_agent(agent.reveal()),
         )
     allowed = bool(judgement.granted & ADVERTISING)
+    named = _known_clicks(received)
     received = msgspec.structs.replace(
         received,
         device=device,
         campaign=arrival.campaign,
-        click_ids={**arrival.click_ids, **_known_clicks(received)} if allowed else {},
+        click_ids={**arrival.click_ids, **named} if allowed else {},
         platform_ids=received.platform_ids if allowed else _without_ads(received.platform_ids),
     )
+    received = clean_rest(received)
     judged = Judged(received, visitor, judgement, clean_page(received), clean_props(received), marks)
     return assemble(house, rooms, judged, person_key=person, strict=True), marks
 
 
 def _known_clicks(received: Received) -> dict[str, str]:
-    """Click ids the caller named itself. Names that no platform uses are refused, not dropped."""
-    for name in received.click_ids:
-        if name.lower() not in links.CLICK_IDS:
-            raise Refusal("field_unknown", "click_ids")
-    return {name.lower(): value for name, value in received.click_ids.items()}
+    """Click ids the caller named itself. What cannot be one is refused, not dropped."""
+    named = links.read_click_ids(received.click_ids)
+    if named.unknown or named.malformed:
+        raise Refusal("field_unknown" if named.unknown else "field_invalid", "click_ids")
+    return named.click_ids
 
 
 def _without_ads(platform_ids: "Mapping[str, str]") -> dict[str, str]:

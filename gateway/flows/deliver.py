@@ -2,7 +2,8 @@
 
 One lane for each destination of each site: lanes share nothing, so a vendor that hangs holds up nobody else. What is
 claimed is durable before it is sent, and what was answered is durable before the next claim: a crash in between repeats a
-request with the same dedup key, or, where the vendor knows none, leaves it unconfirmed.
+request with the same dedup key, or, where the vendor knows none, leaves it unconfirmed. A store that cannot take an
+answer is asked until it can: forgetting an answer would mean to send again.
 """
 
 import asyncio
@@ -13,9 +14,10 @@ import msgspec
 from gateway import consent
 from gateway.destinations.definition import Ready
 from gateway.destinations.render import open_payload
-from gateway.errors import OutboundRefused
+from gateway.errors import OutboundRefused, StoreDamaged, StoreError
 from gateway.exchange import Answer, Call, Reading, Verdict
 from gateway.flows.assemble import place_of
+from gateway.flows.evidence import Evidence
 from gateway.flows.tokens import TokenRefused, access_token
 from gateway.outcome import VerdictKind
 from gateway.schedule import Breaker, Bucket, backoff_ms
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["Lane", "deliver_due", "new_lane", "next_wait_ms"]
 
 CLAIM_MAX: Final = 200
-ANSWER_KEPT: Final = 500
 IDLE_MS: Final = 5_000
 DEDUP_MARGIN_MS: Final = HOUR_MS
+JUDGED_FOR_MS: Final = 5_000
+"""How long a claim's second judgement may be leaned on; what could not be sent by then is given back and judged anew."""
+SETTLE_AGAIN_S: Final = 0.5
 
 
 class Lane(msgspec.Struct, kw_only=True):
@@ -78,7 +82,9 @@ async def deliver_due(house: "House", rooms: "SiteRooms", placed: "Placed", lane
     if settled:
         await _settle(house, rooms, placed, settled, {one.delivery_id: one for one in due})
     gate = asyncio.Semaphore(definition.pace.concurrency)
-    await asyncio.gather(*(_send(house, rooms, placed, lane, batch, gate) for batch in _batches(placed, opened)))
+    await asyncio.gather(
+        *(_send(house, rooms, placed, lane, batch, gate, now_ms) for batch in _batches(placed, opened))
+    )
     return len(due)
 
 
@@ -96,10 +102,9 @@ def _sort_out(
             fate, reason, detail = "cancelled", "consent_withdrawn", str(lost)
         elif placed.needs.base & ~one.purposes:
             fate, reason = "cancelled", "needs_changed"
-        elif (
-            window_ms is not None
-            and one.unsure_since_ms is not None
-            and now_ms - one.unsure_since_ms > window_ms - DEDUP_MARGIN_MS
+        elif one.unsure_since_ms is not None and (
+            one.dedup_key is None
+            or (window_ms is not None and now_ms - one.unsure_since_ms > window_ms - DEDUP_MARGIN_MS)
         ):
             fate, reason = "unconfirmed", "answer_lost"
         elif now_ms > one.expires_at_ms:
@@ -146,39 +151,51 @@ async def _send(
     lane: Lane,
     batch: list[_Opened],
     gate: asyncio.Semaphore,
+    judged_at_ms: int,
 ) -> None:
     """Send one request and settle its events; halve it when the vendor refuses it whole for one it does not name."""
     async with gate:
+        # Several requests may have waited for the same token: whoever finds it gone waits again.
+        while lane.pace is not None and not lane.stopping and (wait_s := lane.pace.take(house.clock.monotonic_s())):
+            await asyncio.sleep(wait_s)
         now_ms = house.clock.now_ms()
-        if lane.stopping or now_ms < lane.rest_until_ms:
-            await _release(house, rooms, placed, batch, max(now_ms, lane.rest_until_ms))
+        if lane.stopping or now_ms < lane.rest_until_ms or now_ms - judged_at_ms > JUDGED_FOR_MS:
+            await _release(house, batch, max(now_ms, lane.rest_until_ms))
             return
-        if lane.pace is not None:
-            wait_s = lane.pace.take(house.clock.monotonic_s())
-            if wait_s:
-                await asyncio.sleep(wait_s)
-        answer, reading = await _exchange(house, placed, lane, [one.ready for one in batch])
+        try:
+            answer, reading = await _exchange(house, placed, lane, [one.ready for one in batch])
+        except Exception as error:  # noqa: BLE001 - an answer nobody foresaw must not stop the lane; it may have counted
+            house.telemetry.failed("exchange_failed", destination=placed.name, kind=type(error).__name__)
+            answer, reading = Answer(status=None, failure="unforeseen"), _UNFORESEEN
     verdict = reading.whole
     house.telemetry.attempt_made(placed.name, verdict.kind.value, answer.latency_ms)
     now_ms = house.clock.now_ms()
     _learn(house, rooms, placed, lane, reading, now_ms)
     if reading.split and len(batch) > 1:
+        # The vendor has seen these events already, so the halves count as judged now: else slow answers would never
+        # let the halving come to its end.
         middle = len(batch) // 2
         await asyncio.gather(
-            _send(house, rooms, placed, lane, batch[:middle], gate),
-            _send(house, rooms, placed, lane, batch[middle:], gate),
+            _send(house, rooms, placed, lane, batch[:middle], gate, now_ms),
+            _send(house, rooms, placed, lane, batch[middle:], gate, now_ms),
         )
         return
+    evidence = Evidence(one.ready.body for one in batch)
+    extract = evidence.extract(answer)
     settlements = [
-        _settlement(house, placed, one.due, reading.each.get(index, verdict), answer, now_ms)
+        _settlement(house, placed, one.due, _told(reading.each.get(index, verdict), evidence), answer, extract, now_ms)
         for index, one in enumerate(batch)
     ]
     await _settle(house, rooms, placed, settlements, {one.due.delivery_id: one.due for one in batch})
 
 
+_UNFORESEEN: Final = Reading(whole=Verdict(kind=VerdictKind.AMBIGUOUS, reason="vendor_unavailable", code="unforeseen"))
+
+
 async def _exchange(house: "House", placed: "Placed", lane: Lane, events: list[Ready]) -> tuple[Answer, Reading]:
     """One request and the reading of its answer. A refused access token is replaced once."""
     call = placed.definition.request(events, placed.options, house.clock.now_ms())
+    call = msgspec.structs.replace(call, timeout_s=placed.definition.timeout_s)
     wants_token = any(credential.place == "google" for credential in call.credentials)
     answer, reading = await _ask(house, placed, lane, call, len(events), fresh=False, wants_token=wants_token)
     if wants_token and answer.status == 401:
@@ -220,7 +237,7 @@ def _learn(house: "House", rooms: "SiteRooms", placed: "Placed", lane: Lane, rea
     elif kind in (VerdictKind.CREDENTIALS, VerdictKind.CONFIGURATION):
         rest_ms = int(house.settings.delivery.pause_s * 1000)
     elif lane.breaker.is_open and not lane.resting:
-        rest_ms = 1
+        rest_ms = lane.breaker.allows_at_ms(now_ms) - now_ms
     if rest_ms:
         lane.rest_until_ms = max(lane.rest_until_ms, now_ms + rest_ms)
         if kind is not VerdictKind.THROTTLED and not lane.resting:
@@ -228,8 +245,21 @@ def _learn(house: "House", rooms: "SiteRooms", placed: "Placed", lane: Lane, rea
             house.telemetry.destination_rests(rooms.id, placed.name, reading.whole.reason, reading.whole.code, rest_ms)
 
 
+def _told(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """The verdict without anything of the event in the vendor's words."""
+    if verdict.code is None and verdict.detail is None:
+        return verdict
+    return msgspec.structs.replace(verdict, code=evidence.clean(verdict.code), detail=evidence.clean(verdict.detail))
+
+
 def _settlement(
-    house: "House", placed: "Placed", due: DueDelivery, verdict: Verdict, answer: Answer, now_ms: int
+    house: "House",
+    placed: "Placed",
+    due: DueDelivery,
+    verdict: Verdict,
+    answer: Answer,
+    extract: str | None,
+    now_ms: int,
 ) -> Settlement:
     """Turn a verdict into a fate."""
     delivery = house.settings.delivery
@@ -248,12 +278,10 @@ def _settlement(
         )
         if kind in (VerdictKind.CREDENTIALS, VerdictKind.CONFIGURATION):
             wait_ms = int(delivery.pause_s * 1000)
-        if verdict.wait_ms is not None:
-            wait_ms = (
-                max(verdict.wait_ms, 0)
-                if kind is VerdictKind.RETRY and verdict.wait_ms == 0
-                else max(wait_ms, verdict.wait_ms)
-            )
+        if verdict.reason == "batch_failed":
+            wait_ms = 0  # refused only for its company: nobody has to recover first
+        elif verdict.wait_ms is not None:
+            wait_ms = max(wait_ms, verdict.wait_ms)
         due_at_ms = now_ms + wait_ms
         gives_up_at_ms = due.expires_at_ms
         if kind in (VerdictKind.RETRY, VerdictKind.AMBIGUOUS, VerdictKind.THROTTLED):
@@ -272,25 +300,26 @@ def _settlement(
         verdict=kind.value,
         status=answer.status,
         code=verdict.code,
-        answer=answer.failure or answer.body[:ANSWER_KEPT].decode("utf-8", "replace") or None,
+        answer=extract,
     )
 
 
-async def _release(house: "House", rooms: "SiteRooms", placed: "Placed", batch: list[_Opened], due_at_ms: int) -> None:
+async def _release(house: "House", batch: list[_Opened], due_at_ms: int) -> None:
     """Give back what was claimed and not sent."""
     now_ms = house.clock.now_ms()
-    await house.store.settle(
+    await _write_down(
+        house,
         [
             Settlement(
                 delivery_id=one.due.delivery_id,
                 fate="waiting",
-                reason="fresh",
+                reason="fresh" if one.due.attempts == 1 else "vendor_unavailable",
                 at_ms=now_ms,
                 due_at_ms=due_at_ms,
                 attempted=False,
             )
             for one in batch
-        ]
+        ],
     )
 
 
@@ -301,13 +330,27 @@ async def _settle(
     settlements: list[Settlement],
     due: dict[int, DueDelivery],
 ) -> None:
-    await house.store.settle(settlements)
+    await _write_down(house, settlements)
     for settlement in settlements:
         if settlement.fate != "waiting":
             one = due[settlement.delivery_id]
             house.telemetry.delivery_settled(
                 rooms.id, placed.name, settlement.fate, settlement.reason, one.event_id, one.attempts
             )
+
+
+async def _write_down(house: "House", settlements: list[Settlement]) -> None:
+    """Settle, again and again until the store takes it. Raises StoreDamaged."""
+    while True:
+        try:
+            await house.store.settle(settlements)
+        except StoreDamaged:
+            raise
+        except StoreError as error:
+            house.telemetry.warned("settling_waits", kind=type(error).__name__, deliveries=len(settlements))
+            await asyncio.sleep(SETTLE_AGAIN_S)
+        else:
+            return
 
 
 def new_lane(house: "House", placed: "Placed") -> Lane:

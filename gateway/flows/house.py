@@ -24,7 +24,7 @@ from gateway.ids import EVENT_ID_BYTES, RANDOM_ID_BYTES, event_id, random_id
 from gateway.purposes import ADVERTISING, ALIASES, ANALYTICS, NECESSARY, Judgement, Needs, Regime
 from gateway.schedule import Bucket
 from gateway.settings import DestinationSettings, Secret, Settings, Site, placeholder
-from gateway.signals import registry
+from gateway.signals import gpc, registry
 from gateway.signals.carried import Carried, StoredChoice
 from gateway.stores.contract import Store
 from gateway.telemetry import Telemetry
@@ -35,6 +35,8 @@ __all__ = ["House", "Placed", "SiteRooms", "allowed_hosts", "build"]
 
 _WITHDRAWALS_KEPT: Final = 10_000
 _BUCKETS_KEPT: Final = 50_000
+_SAID_MAX: Final = 300
+"""Characters of an Origin or Referer that can matter: scheme, a host of at most 253, a port. Answers are kept by them."""
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +73,7 @@ class SiteRooms(msgspec.Struct, frozen=True, kw_only=True):
     wanted: Mapping[str, tuple[Placed, ...]]
     judge: Callable[[StoredChoice | None, tuple[str, ...], Claim | None, bool], Judgement]
     allows: Callable[[str], bool]
+    visitor_key: Callable[[str], bytes]
 
     @property
     def id(self) -> str:
@@ -232,8 +235,7 @@ def _site_rooms(site: Site, vault: Vault, suffixes: PublicSuffixList, problems: 
     )
 
     @lru_cache(maxsize=4096)
-    def judge(stored: StoredChoice | None, sec_gpc: tuple[str, ...], claim: Claim | None, trusted: bool) -> Judgement:
-        """Read the signals of one request and judge. The same signals always give the same judgement, so it is kept."""
+    def judged(stored: StoredChoice | None, sec_gpc: tuple[str, ...], claim: Claim | None, trusted: bool) -> Judgement:
         carried = Carried(
             stored=stored,
             sec_gpc=sec_gpc,
@@ -245,11 +247,26 @@ def _site_rooms(site: Site, vault: Vault, suffixes: PublicSuffixList, problems: 
         )
         return consent.judge(registry.read(carried), policy)
 
+    def judge(stored: StoredChoice | None, sec_gpc: tuple[str, ...], claim: Claim | None, trusted: bool) -> Judgement:
+        """Read the signals of one request and judge. The same signals always give the same judgement, so it is kept.
+
+        What strangers wrote into a header is not kept with it: only its meaning is.
+        """
+        return judged(stored, gpc.meaning(sec_gpc) if sec_gpc else (), claim, trusted)
+
     @lru_cache(maxsize=1024)
-    def allows(said: str) -> bool:
-        """Whether an Origin or Referer names a page of the site, or the gateway's own host."""
+    def names_page(said: str) -> bool:
         host = access.origin_host(said)
         return access.allowed_domain(host, domains) or host in site.hosts
+
+    def allows(said: str) -> bool:
+        """Whether an Origin or Referer names a page of the site, or the gateway's own host."""
+        return names_page(said[:_SAID_MAX])
+
+    @lru_cache(maxsize=identity.IDS_KEPT)
+    def visitor_key(visitor_id: str) -> bytes:
+        """The keyed digest under which the store knows a visitor."""
+        return vault.digest("visitor", site.id, visitor_id)
 
     return SiteRooms(
         site=site,
@@ -266,6 +283,7 @@ def _site_rooms(site: Site, vault: Vault, suffixes: PublicSuffixList, problems: 
         wanted=wanted,
         judge=judge,
         allows=allows,
+        visitor_key=visitor_key,
     )
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from gateway import consent, identity
+from gateway import access, consent, identity
 from gateway.errors import Refusal
 from gateway.flows.receive import check_origin, stored_choice
 from gateway.ids import RANDOM_ID_BYTES, random_id
@@ -25,7 +25,9 @@ def link(house: "House", rooms: "SiteRooms", request: "Request", target: str) ->
     check_origin(rooms, request)
     host = identity.link_host(target)
     listed = (*rooms.site.linked_domains, *rooms.domains)
-    if not host or not any(host == domain or host.endswith("." + domain) for domain in listed):
+    if access.origin_host(f"https://{host}") != host or not any(
+        host == domain or host.endswith("." + domain) for domain in listed
+    ):
         raise Refusal("field_invalid", "to")
     now_ms = house.clock.now_ms()
     today = now_ms // DAY_MS

@@ -10,7 +10,7 @@ import msgspec
 from gateway import consent, devices, identity, links
 from gateway.errors import Refusal
 from gateway.event import NOBODY, Device, Judged, Personal, Received, Submission, Visitor
-from gateway.flows.assemble import assemble, clean_page, clean_props
+from gateway.flows.assemble import assemble, clean_page, clean_props, clean_rest
 from gateway.flows.request import Collected, Request
 from gateway.protocols import native
 from gateway.purposes import ADVERTISING, ANALYTICS, Judgement
@@ -28,10 +28,10 @@ __all__ = [
     "check_origin",
     "collect",
     "collect_pixel",
+    "follow_link",
     "prepare",
     "stored_choice",
     "tell",
-    "visitor_key",
 ]
 
 PLATFORM_COOKIES: Final = {"_fbp": ADVERTISING, "_fbc": ADVERTISING, "_ga": ANALYTICS}
@@ -160,11 +160,20 @@ def _prepared(
         if arrival.malformed:
             marks = (*marks, "click_id_malformed")
         if visitor is None:
-            token, linked = _follow_link(house, rooms, received, arrival.link_token, token, now_ms)
-            marks += linked
+            if arrival.link_token is not None:
+                token, linked = follow_link(
+                    house, rooms, arrival.link_token, links.host_of(received.url), token, now_ms
+                )
+                marks += linked
             token, visitor = _visitor(house, rooms, request, judgement, token, now_ms, cookies)
-        if arrival.campaign or arrival.click_ids or cookie:
+        if received.click_ids:
+            named = links.read_click_ids(received.click_ids)
+            received = msgspec.structs.replace(received, click_ids=named.click_ids)
+            if named.unknown or named.malformed:
+                marks = (*marks, "click_id_malformed")
+        if arrival.campaign or arrival.click_ids or received.click_ids or cookie:
             received = _with_arrival(rooms, request, received, arrival, judgement, now_ms, cookies)
+        received = clean_rest(received)
         judged = Judged(
             received, visitor, judgement, clean_page(received), clean_props(received), marks + received.marks
         )
@@ -187,7 +196,7 @@ def _refused_lately(
     house: "House", rooms: "SiteRooms", token: identity.Token, stored: StoredChoice | None, now_ms: int
 ) -> StoredChoice | None:
     """Add what this visitor refused since the start: a hit that left the page before its new receipt arrived."""
-    denied = house.recent_refusals.get(visitor_key(house, rooms, token.visitor_id), 0)
+    denied = house.recent_refusals.get(rooms.visitor_key(token.visitor_id), 0)
     if not denied:
         return stored
     if stored is None:
@@ -195,34 +204,31 @@ def _refused_lately(
     return StoredChoice(stored.granted & ~denied, stored.denied | denied, stored.at_ms, stored.current)
 
 
-def visitor_key(house: "House", rooms: "SiteRooms", visitor_id: str) -> bytes:
-    """The keyed digest under which the store knows a visitor."""
-    return house.vault.digest("visitor", rooms.id, visitor_id)
-
-
-def _follow_link(
+def follow_link(
     house: "House",
     rooms: "SiteRooms",
-    received: Received,
     link_token: str | None,
+    page_host: str | None,
     token: identity.Token | None,
     now_ms: int,
 ) -> tuple[identity.Token | None, tuple[str, ...]]:
     """Take over the id of a link token from another domain of the owner, unless this browser has an id already.
 
     A token is taken once. Tokens from before this process started are not taken: whether they were used is not known.
+    Answers the id token to go on with and marks.
     """
     if link_token is None:
         return token, ()
-    host = links.host_of(received.url)
-    claim = identity.read_link(rooms.keys, link_token, host or "", now_ms)
+    claim = identity.read_link(rooms.keys, link_token, page_host or "", now_ms)
+    if claim is not None and token is not None and claim.visitor_id == token.visitor_id:
+        return token, ()
     if claim is None or claim.issued_at_s < house.started_at_s or claim.digest in house.used_links:
         return token, ("link_invalid",)
+    if token is not None:
+        return token, ("link_not_needed",)
     house.used_links[claim.digest] = claim.issued_at_s
     for digest in [d for d, at_s in house.used_links.items() if now_ms // 1000 - at_s > identity.LINK_LIFE_S]:
         del house.used_links[digest]
-    if token is not None:
-        return token, ("link_not_needed",)
     return identity.Token(claim.visitor_id, claim.issued_day, 0, True), ("linked",)
 
 
@@ -243,7 +249,7 @@ def _visitor(
         if identity.renewal_due(token, today):
             value = identity.sign_token(rooms.keys, token.visitor_id, token.issued_day, today)
             cookies["id"] = identity.set_cookie(rooms.shape, identity.ID_COOKIE, value, site.id_days * 86_400)
-        return token, Visitor("signed", token.visitor_id, visitor_key(house, rooms, token.visitor_id), token.issued_day)
+        return token, Visitor("signed", token.visitor_id, rooms.visitor_key(token.visitor_id), token.issued_day)
     if rooms.id_cookie in request.cookie:
         cookies["id"] = identity.expired_cookie(rooms.shape, identity.ID_COOKIE)
     if site.cookieless == "daily":

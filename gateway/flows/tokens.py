@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["TokenRefused", "access_token"]
 
 _KEEP_UNTIL_BEFORE_END_MS: Final = 5 * MINUTE_MS
+_TIMEOUT_S: Final = 20.0
 _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -58,7 +59,10 @@ async def access_token(house: "House", placed: "Placed", lane: "Lane", *, fresh:
             Credential("form", "client_secret", "client_secret"),
             Credential("form", "refresh_token", "refresh_token"),
         )
-    call = Call(method="POST", url=GOOGLE_TOKEN_URL, headers=_FORM, body=body, timeout_s=20.0, credentials=credentials)
+    timeout_s = min(_TIMEOUT_S, placed.definition.timeout_s)
+    call = Call(
+        method="POST", url=GOOGLE_TOKEN_URL, headers=_FORM, body=body, timeout_s=timeout_s, credentials=credentials
+    )
     try:
         answer = await house.outbound.send(call, secrets, now_s=now_ms // 1000)
     except OutboundRefused as refused:

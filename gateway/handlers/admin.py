@@ -41,6 +41,8 @@ __all__ = [
 
 BODY_MAX: Final = 16_384
 SESSION_COOKIE: Final = "gwadmin"
+_KEY_FIELDS: Final = frozenset({"title", "sites", "rights", "must_sign"})
+_REPLAY_FIELDS: Final = frozenset({"site", "destination", "delivery_id", "limit"})
 _HTML_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -92,7 +94,8 @@ def _demand_own_name(door: "Door", request: web.BaseRequest) -> None:
         raise Refusal("host_unknown") from None
 
 
-async def _json_body(door: "Door", request: web.BaseRequest) -> dict[str, object]:
+async def _json_body(door: "Door", request: web.BaseRequest, fields: frozenset[str]) -> dict[str, object]:
+    """Read a JSON object. Unknown fields are refused: a misspelt `must_sign` must not make a weaker key."""
     body = await read_body(request, BODY_MAX, door.house.settings.limits.body_timeout_s)
     try:
         found = msgspec.json.decode(body or b"{}")
@@ -100,7 +103,17 @@ async def _json_body(door: "Door", request: web.BaseRequest) -> dict[str, object
         raise Refusal("json_invalid") from None
     if not isinstance(found, dict):
         raise Refusal("field_type")
+    for name in found:
+        if name not in fields:
+            raise Refusal("field_unknown", name if name.isidentifier() and name.isascii() and len(name) <= 40 else None)
     return found
+
+
+def _flag(found: dict[str, object], name: str) -> bool:
+    value = found.get(name, False)
+    if not isinstance(value, bool):
+        raise Refusal("field_type", name)
+    return value
 
 
 def _text(found: dict[str, object], name: str) -> str | None:
@@ -155,7 +168,10 @@ async def login(door: "Door", request: web.BaseRequest, rest: str) -> web.Stream
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
         raise Refusal("request_foreign")
     body = await read_body(request, BODY_MAX, door.house.settings.limits.body_timeout_s)
-    given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=5).get("token", [""])[0]
+    try:
+        given = parse_qs(body.decode("utf-8", "replace"), max_num_fields=5).get("token", [""])[0]
+    except ValueError:
+        raise Refusal("fields_too_many") from None
     known = door.admin_token or ""
     if not known or not hmac.compare_digest(given.strip().encode("utf-8", "replace"), known.encode()):
         raise Refusal("admin_token_invalid")
@@ -195,10 +211,12 @@ async def dead(door: "Door", request: web.BaseRequest, rest: str) -> web.StreamR
 async def replay(door: "Door", request: web.BaseRequest, rest: str) -> web.StreamResponse:
     """`POST /api/admin/v1/replay`."""
     demand_admin(door, request, cookie_will_do=False)
-    found = await _json_body(door, request)
+    found = await _json_body(door, request, _REPLAY_FIELDS)
     delivery_id = found.get("delivery_id")
     if delivery_id is not None and (not isinstance(delivery_id, int) or isinstance(delivery_id, bool)):
         raise Refusal("field_type", "delivery_id")
+    if delivery_id is not None and not 0 < delivery_id < 1 << 63:
+        raise Refusal("field_invalid", "delivery_id")
     limit = found.get("limit", 10_000)
     if not isinstance(limit, int) or isinstance(limit, bool) or not 0 < limit <= 1_000_000:
         raise Refusal("field_invalid", "limit")
@@ -222,13 +240,13 @@ async def keys(door: "Door", request: web.BaseRequest, rest: str) -> web.StreamR
 async def create_key(door: "Door", request: web.BaseRequest, rest: str) -> web.StreamResponse:
     """`POST /api/admin/v1/keys`."""
     demand_admin(door, request, cookie_will_do=False)
-    found = await _json_body(door, request)
+    found = await _json_body(door, request, _KEY_FIELDS)
     made = await keys_flow.create(
         door.house,
         title=_text(found, "title") or "",
         sites=_texts(found, "sites"),
         rights=_texts(found, "rights"),
-        must_sign=found.get("must_sign") is True,
+        must_sign=_flag(found, "must_sign"),
     )
     return json_answer(made)
 

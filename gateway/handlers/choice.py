@@ -21,6 +21,7 @@ __all__ = ["read", "record"]
 async def record(door: "Door", request: web.BaseRequest, rest: str) -> web.StreamResponse:
     """`POST /consent`: from a page, or with an API key from a backend."""
     rooms = None
+    begun_s = door.house.clock.monotonic_s()
     origin = request.headers.get("Origin")
     try:
         rooms = site_of(door.house, request)
@@ -29,6 +30,8 @@ async def record(door: "Door", request: web.BaseRequest, rest: str) -> web.Strea
         received = read_request(request, door.trust, body)
         if received.authorization is not None:
             chosen = await choose.choose_on_server(door.house, rooms, received)
+            took_ms = int((door.house.clock.monotonic_s() - begun_s) * 1000)
+            door.house.telemetry.request_answered("/consent", rooms.id, 200, took_ms, recorded=chosen.recorded)
         else:
             door.house.limit_browser(rooms.id, received.address)
             chosen = await choose.choose_in_browser(door.house, rooms, received)

@@ -5,6 +5,7 @@ kept. Only what a developer must fix is refused.
 """
 
 import base64
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
@@ -15,43 +16,56 @@ from multidict import CIMultiDict
 from gateway.errors import Refusal
 from gateway.flows import link as link_flow
 from gateway.flows import receive
-from gateway.handlers.edge import clean_text, json_answer, read_body, read_request, site_of
+from gateway.handlers.edge import clean_text, json_answer, read_body, read_request, refusal_of, site_of
 
 if TYPE_CHECKING:
     from gateway.flows.house import SiteRooms
     from gateway.flows.request import Collected
     from gateway.handlers.door import Door
 
-__all__ = ["collect", "cors", "link", "pixel", "preflight"]
+__all__ = ["allowed_origin", "collect", "cors", "cors_lines", "link", "pixel", "preflight"]
 
 GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """The smallest transparent image: 42 bytes."""
 
 _EXPOSED: Final = "X-Gateway-Dropped, Retry-After"
+_ORIGIN: Final = re.compile(r"(?:https?://[A-Za-z0-9.:\[\]-]{1,270}|null)\Z")
+"""An origin as browsers write it. Nothing else a caller says is written back into an answer."""
+_ORIGIN_MAX: Final = 300
+_NO_IMAGE: Final = frozenset({"host_unknown", "rate_limited", "busy", "store_full", "internal"})
+"""What even the image route answers with its status: nothing of the request was looked at, or nothing could be stored."""
 
 
 @lru_cache(maxsize=1024)
-def _cors(origin: str) -> tuple[tuple[str, str], ...]:
+def cors_lines(allowed: str | None) -> tuple[tuple[str, str], ...]:
+    """CORS headers for an origin that is allowed; for None only `Vary`."""
+    if allowed is None or _ORIGIN.match(allowed) is None:
+        return (("Vary", "Origin"),)
     return (
-        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Allow-Origin", allowed),
         ("Access-Control-Allow-Credentials", "true"),
         ("Access-Control-Expose-Headers", _EXPOSED),
         ("Vary", "Origin"),
     )
 
 
+def allowed_origin(rooms: "SiteRooms | None", origin: str | None) -> str | None:
+    """The origin when a page of it may read answers of the site, else None."""
+    if origin is not None and len(origin) <= _ORIGIN_MAX and rooms is not None and rooms.allows(origin):
+        return origin
+    return None
+
+
 def cors(rooms: "SiteRooms | None", origin: str | None) -> "CIMultiDict[str]":
     """CORS headers for a page of the site; without an allowed origin only `Vary`."""
-    if origin is not None and rooms is not None and rooms.allows(origin):
-        return CIMultiDict(_cors(origin))
-    return CIMultiDict((("Vary", "Origin"),))
+    return CIMultiDict(cors_lines(allowed_origin(rooms, origin)))
 
 
 def readable_refusal(origin: str | None) -> "CIMultiDict[str]":
     """CORS headers for the fixed answer to a page of another domain: it may read that it is blocked, and nothing is set."""
-    if origin is None or not origin.isascii() or not origin.isprintable() or len(origin) > 300:
-        return CIMultiDict((("Vary", "Origin"),))
-    return CIMultiDict(_cors(origin))
+    if origin is None or len(origin) > _ORIGIN_MAX:
+        return CIMultiDict(cors_lines(None))
+    return CIMultiDict(cors_lines(origin))
 
 
 async def collect(door: "Door", request: web.BaseRequest, rest: str) -> web.StreamResponse:
@@ -109,22 +123,30 @@ async def pixel(door: "Door", request: web.BaseRequest, rest: str) -> web.Stream
         read = read_request(request, door.trust, b"")
         door.house.limit_browser(rooms.id, read.address)
         read.query = query_of(request)
-        collected = await receive.collect_pixel(door.house, rooms, read)
-        _note(headers, collected)
-    except Refusal as refusal:
-        door.refuse("/p.gif", rooms.id if rooms is not None else None, refusal)
-        if refusal.code in {"host_unknown", "busy", "rate_limited"}:
-            raise
-        headers["X-Gateway-Dropped"] = refusal.code
+        if request.method == "HEAD":
+            headers["X-Gateway-Dropped"] = "head"  # asked what the image is like: nobody has seen it
+        else:
+            _note(headers, await receive.collect_pixel(door.house, rooms, read))
+    except Exception as error:  # noqa: BLE001 - an image whatever happens, unless nobody looked at the request at all
+        code = refusal_of(error).code
+        site = rooms.id if rooms is not None else None
+        if code in _NO_IMAGE:
+            return door.refuse("/p.gif", site, error)
+        door.refuse("/p.gif", site, error, status=200)
+        headers["X-Gateway-Dropped"] = code
     return web.Response(body=GIF, content_type="image/gif", headers=headers)
 
 
 def query_of(request: web.BaseRequest) -> dict[str, str]:
-    """The query as texts, first occurrence of each name; at most 50 parameters."""
-    raw = request.raw_path.partition("?")[2]
+    """The query as clean texts, first occurrence of each name. Raises Refusal `fields_too_many` over 50 parameters."""
+    raw = clean_text(request.raw_path.partition("?")[2]) or ""
+    try:
+        pairs = parse_qsl(raw, keep_blank_values=True, max_num_fields=50, errors="replace")
+    except ValueError:
+        raise Refusal("fields_too_many") from None
     found: dict[str, str] = {}
-    for name, value in parse_qsl(raw, keep_blank_values=True, max_num_fields=50, errors="replace"):
-        found.setdefault(clean_text(name) or "", value)
+    for name, value in pairs:
+        found.setdefault(name, value)
     return found
 
 

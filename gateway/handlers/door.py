@@ -26,6 +26,8 @@ LINE_MAX: Final = 8_192
 FIELD_MAX: Final = 16_384
 HEADERS_MAX: Final = 100
 SWEEP_S: Final = 1.0
+_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked every few seconds by machines: they have no line in the log."""
 
 
 class Door:
@@ -39,9 +41,11 @@ class Door:
         self.trust = ProxyTrust(house.settings.proxy)
         self.admin_token = admin_token
         self.control = control
+        self._tells = control or admin_token is not None
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever happens."""
+        begun_s = self.house.clock.monotonic_s()
         path, _, _ = request.raw_path.partition("?")
         route = "unknown"
         try:
@@ -56,25 +60,31 @@ class Door:
             route = found.path
             expect = request.headers.get("Expect")
             if expect is not None and expect.lower() != "100-continue":
-                return problem_answer(Refusal("request_malformed"))
-            return await found.handler(self, request, rest)
+                raise Refusal("request_malformed")
+            response = await found.handler(self, request, rest)
+            if self._tells and route not in _PROBES:
+                took_ms = int((self.house.clock.monotonic_s() - begun_s) * 1000)
+                self.house.telemetry.request_answered(route, None, response.status, took_ms)
+            return response
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the last resort: no caller ever sees a traceback
             return self.refuse(route, None, error)
 
-    def refuse(self, route: str, site: "str | None", error: Exception, headers: Any = None) -> web.Response:
-        """Answer a refusal, and write its line."""
+    def refuse(
+        self, route: str, site: "str | None", error: Exception, headers: Any = None, status: int | None = None
+    ) -> web.Response:
+        """Answer a refusal, and write its line. `status` is what is really answered, where that is something else."""
         refusal = refusal_of(error)
         if refusal.code == "internal":
             self.house.telemetry.request_failed(route, type(error).__name__)
         response = problem_answer(refusal, headers=headers)
         if refusal.code != "internal":
-            self.house.telemetry.request_refused(route, site, refusal.code, refusal.field, response.status)
+            self.house.telemetry.request_refused(route, site, refusal.code, refusal.field, status or response.status)
         return response
 
     def _not_allowed(self, methods: "dict[str, Any]") -> web.Response:
-        response = problem_answer(Refusal("method_not_allowed"))
+        response = self.refuse(next(iter(methods.values())).path, None, Refusal("method_not_allowed"))
         response.headers["Allow"] = ", ".join(sorted({*methods, *(("HEAD",) if "GET" in methods else ())}))
         return response
 

@@ -123,8 +123,10 @@ def site_named(house: "House", host: str) -> "SiteRooms":
     """The site of a Host header: exact, else without case, port and final dot. Raises Refusal `host_unknown`."""
     rooms = house.by_host.get(host)
     if rooms is None:
+        if not host.isascii():
+            raise Refusal("host_unknown")  # some other letters become ASCII in lower case
         name, _, port = host.lower().rpartition(":")
-        rooms = house.by_host.get(name.rstrip(".") if port.isdigit() else host.lower().rstrip("."))
+        rooms = house.by_host.get((name if port.isdigit() else host.lower()).removesuffix("."))
         if rooms is None:
             raise Refusal("host_unknown")
     return rooms
@@ -203,8 +205,8 @@ async def read_body(request: web.BaseRequest, limit: int, timeout_s: float) -> b
         body = await _read_slowly(content, limit, timeout_s)
     if len(body) > limit:
         raise Refusal("body_too_large")
-    encoding = request.headers.get("Content-Encoding")
-    return body if encoding is None else _decompressed(body, encoding.strip().lower(), limit)
+    encodings = request.headers.getall("Content-Encoding", None)
+    return body if encodings is None else _decompressed(body, ",".join(encodings).strip().lower(), limit)
 
 
 async def _read_slowly(content: "StreamReader", limit: int, timeout_s: float) -> bytes:
@@ -240,7 +242,7 @@ def _decompressed(body: bytes, encoding: str, limit: int) -> bytes:
             continue
         if len(made) > limit:
             raise Refusal("body_too_large")
-        if not inflater.eof:
+        if not inflater.eof or inflater.unused_data:
             raise Refusal("encoding_broken")
         return made
     raise Refusal("encoding_broken")
@@ -271,10 +273,16 @@ def read_request(request: web.BaseRequest, trust: ProxyTrust, body: bytes) -> Re
     )
 
 
-@lru_cache(maxsize=1024)
 def language_of(header: str | None) -> str | None:
     """The first language of Accept-Language, such as `de-de`."""
-    if header is None:
-        return None
+    return None if header is None else _language(header[:_LANGUAGE_MAX])
+
+
+_LANGUAGE_MAX: Final = 64
+"""Characters that are looked at: answers are kept by them, and a header may hold 16 KiB."""
+
+
+@lru_cache(maxsize=1024)
+def _language(header: str) -> str | None:
     first = header.partition(",")[0].partition(";")[0].strip().lower()
     return first if first.isascii() and first.replace("-", "").isalnum() and len(first) <= 35 else None

@@ -22,17 +22,21 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from gateway.errors import Refusal
 from gateway.flows import receive
 from gateway.flows.request import Request
-from gateway.handlers.collect import cors, readable_refusal
+from gateway.handlers.collect import allowed_origin, cors, cors_lines, readable_refusal
 from gateway.handlers.edge import clean_text, language_of, site_named
 from gateway.handlers.watch import WatchedConnection
 
 if TYPE_CHECKING:
+    import asyncio
+
     from aiohttp import web
 
+    from gateway.event import Submitted
     from gateway.flows.house import SiteRooms
+    from gateway.flows.request import Collected
     from gateway.handlers.door import Door
 
-__all__ = ["KNOWN_RELEASES", "FastConnection", "usable"]
+__all__ = ["KNOWN_RELEASES", "FastConnection", "Hit", "usable"]
 
 KNOWN_RELEASES: Final = ("3.14.",)
 _PATH: Final = "/collect"
@@ -44,49 +48,101 @@ def usable() -> bool:
 
 
 class FastConnection(WatchedConnection):
-    """One connection of the collection listener."""
+    """One connection of the collection listener.
 
-    __slots__ = ()
+    While it is in the fast lane, `start` waits on `_lane`, and messages are taken in turn where they arrive. `_waiter` is
+    `_lane` while the connection is idle, so that closing and the keep-alive timeout find it as they would aiohttp's own,
+    and None while a message is in hand.
+    """
+
+    __slots__ = ("_lane",)
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._lane: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
-        """Answer messages on the spot as long as they allow it, then let aiohttp take over."""
-        loop = self._loop
+        """Stay in the fast lane as long as messages allow it, then let aiohttp take over."""
+        if self._manager is None:
+            return  # lost before its first turn came
+        self._lane = self._loop.create_future()
+        if self._messages:
+            self._turn()
+        else:
+            self._waiter = self._lane
+        try:
+            await self._lane
+        finally:
+            self._lane = self._waiter = None
+        if self.writing_paused and not await self._heard():
+            return
+        if not self._close and not self._force_close:
+            await super().start()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; when nothing is in hand, answer it at once."""
+        lane = self._lane
+        if lane is None or self._waiter is None:
+            super().data_received(data)
+            return
+        self._waiter = None
+        super().data_received(data)
+        if self._messages:
+            self._turn()
+        else:
+            self._waiter = lane
+
+    def _turn(self) -> None:
+        """Take the next message, if it is one for this lane."""
+        if self._lane is None or self._lane.done():
+            return
+        if self._force_close or not self._messages or not _is_plain_hit(*self._messages[0]):
+            self._lane.set_result(None)
+            return
+        message, payload = self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
         manager: Any = self._manager
-        door: Door = manager.door
-        while not self._force_close:
-            if not self._messages:
-                self._waiter = loop.create_future()
-                try:
-                    await self._waiter
-                finally:
-                    self._waiter = None
-            message, payload = self._messages[0]
-            if not _is_plain_hit(message, payload):
-                break
-            self._messages.popleft()
-            if self._parser is not None:
-                self._parser.message_consumed()
-            if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
-                self._resume_reading_if_drained()
-            manager.requests_count += 1
-            body = payload.read_nowait(-1) if payload.total_bytes else b""
-            self._request_in_progress = True
-            try:
-                answer = await _answer(door, self, message, body)
-            finally:
-                self._request_in_progress = False
-                if self._handler_waiter is not None:
-                    self._handler_waiter.set_result(None)
-            if self.transport is None or self._force_close:
-                return
-            self.transport.write(answer)
-            if self._close:
-                self.transport.close()
-                return
-            self._next_keepalive_close_time = loop.time() + self._keepalive_timeout
-            if self._keepalive_handle is None:
-                self._keepalive_handle = loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
-        await super().start()
+        manager.requests_count += 1
+        self._request_in_progress = True
+        Hit(manager.door, self, message).take(payload.read_nowait(-1) if payload.total_bytes else b"")
+
+    def answer(self, answer: bytes) -> None:
+        """Write the answer to the message in hand, and go on to the next."""
+        self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        lane, transport = self._lane, self.transport
+        if lane is None or lane.done():
+            return
+        if transport is None:
+            lane.set_result(None)
+            return
+        transport.write(answer)
+        if self._close or self._force_close:
+            transport.close()
+            lane.set_result(None)
+            return
+        loop = self._loop
+        self._next_keepalive_close_time = loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        if self.writing_paused:
+            lane.set_result(None)  # a client that reads slowly: what it asks meanwhile is not read
+        elif self._messages:
+            loop.call_soon(self._turn)  # many requests in one piece must not hold up other connections
+        else:
+            self._waiter = lane
+
+    async def _heard(self) -> bool:
+        """Wait until a client that reads slowly has taken its answers."""
+        try:
+            await self._drain_helper()
+        except ConnectionError:
+            return False
+        return self.transport is not None
 
 
 def _is_plain_hit(message: Any, payload: Any) -> bool:
@@ -106,18 +162,38 @@ def _is_plain_hit(message: Any, payload: Any) -> bool:
     )
 
 
-async def _answer(door: "Door", connection: WatchedConnection, message: Any, body: bytes) -> bytes:
-    """Do what `handlers.collect.collect` does, and write the answer as bytes."""
-    house = door.house
-    headers = message.headers
-    origin = headers.get("Origin")
-    rooms: SiteRooms | None = None
-    try:
-        rooms = site_named(house, headers.get("Host", ""))
+class Hit:
+    """One hit in hand. Does what `handlers.collect.collect` does, and writes the answer as bytes."""
+
+    __slots__ = ("_connection", "_door", "_message", "_origin", "_prepared", "_rooms")
+
+    def __init__(self, door: "Door", connection: FastConnection, message: Any) -> None:
+        self._door = door
+        self._connection = connection
+        self._message = message
+        self._origin: str | None = None
+        self._rooms: SiteRooms | None = None
+        self._prepared: receive.Prepared | None = None
+
+    def take(self, body: bytes) -> None:
+        """Read, judge and submit; the answer is written once that is durable, or at once when nothing is kept."""
+        try:
+            self._prepared = self._prepare(body)
+            if self._prepared.submission is None:
+                self._answer()
+            else:
+                self._door.house.store.submit(self._prepared.submission).add_done_callback(self._committed)
+        except Exception as error:  # noqa: BLE001 - the same last resort as in Door.answer
+            self._refuse(error)
+
+    def _prepare(self, body: bytes) -> receive.Prepared:
+        house, headers = self._door.house, self._message.headers
+        self._origin = origin = headers.get("Origin")
+        self._rooms = rooms = site_named(house, headers.get("Host", ""))
         if len(body) > house.settings.limits.body_max_bytes:
             raise Refusal("body_too_large")
-        peer = connection.peername
-        address = door.trust.client_of(str(peer[0]) if isinstance(peer, tuple) else "", headers)
+        peer = self._connection.peername
+        address = self._door.trust.client_of(str(peer[0]) if isinstance(peer, tuple) else "", headers)
         house.limit_browser(rooms.id, address)
         cookies = headers.getall("Cookie", None)
         request = Request(
@@ -133,16 +209,35 @@ async def _answer(door: "Door", connection: WatchedConnection, message: Any, bod
             sec_gpc=tuple(headers.getall("Sec-GPC", ())),
             body=body,
         )
-        prepared = receive.prepare(house, rooms, request)
+        return receive.prepare(house, rooms, request)
+
+    def _committed(self, submitted: "asyncio.Future[Submitted]") -> None:
+        error = submitted.exception()
+        if isinstance(error, Exception):
+            self._refuse(error)
+            return
+        try:
+            self._answer()
+        except Exception as fault:  # noqa: BLE001 - it is stored, but a connection must not wait for ever
+            self._refuse(fault)
+
+    def _answer(self) -> None:
+        rooms, prepared = self._rooms, self._prepared
+        assert rooms is not None and prepared is not None  # noqa: S101, PT018 - `take` made both
         if prepared.submission is not None:
-            await house.store.submit(prepared.submission)
-            receive.tell(house, rooms, prepared)
-    except Exception as error:  # noqa: BLE001 - the same last resort as in Door.answer
+            receive.tell(self._door.house, rooms, prepared)
+        self._connection.answer(_taken(rooms, self._origin, prepared.collected))
+
+    def _refuse(self, error: Exception) -> None:
+        rooms, origin = self._rooms, self._origin
         blocked = isinstance(error, Refusal) and error.code == "domain_not_allowed"
         known = readable_refusal(origin) if blocked else cors(rooms, origin)
-        return _written(door.refuse(_PATH, rooms.id if rooms is not None else None, error, known), connection)
-    collected = prepared.collected
-    head = _head(rooms, origin)
+        response = self._door.refuse(_PATH, rooms.id if rooms is not None else None, error, known)
+        self._connection.answer(_written(response, self._connection))
+
+
+def _taken(rooms: "SiteRooms", origin: str | None, collected: "Collected") -> bytes:
+    head = _head_of(allowed_origin(rooms, origin))
     extra = "".join([f"Set-Cookie: {cookie}\r\n" for cookie in collected.cookies]) if collected.cookies else ""
     if collected.dropped is not None:
         extra += f"X-Gateway-Dropped: {collected.dropped}\r\n"
@@ -150,13 +245,9 @@ async def _answer(door: "Door", connection: WatchedConnection, message: Any, bod
 
 
 @lru_cache(maxsize=1024)
-def _head_of(lines: tuple[tuple[str, str], ...]) -> str:
-    shown = "".join([f"{name}: {value}\r\n" for name, value in lines])
+def _head_of(allowed: str | None) -> str:
+    shown = "".join([f"{name}: {value}\r\n" for name, value in cors_lines(allowed)])
     return f"HTTP/1.1 204 No Content\r\n{shown}Server: gateway\r\n"
-
-
-def _head(rooms: "SiteRooms", origin: str | None) -> str:
-    return _head_of(tuple(cors(rooms, origin).items()))
 
 
 def _written(response: "web.Response", connection: WatchedConnection) -> bytes:

@@ -1,6 +1,7 @@
 """For pages: the tag. The latest under a short life, each version under its own name for good."""
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from gateway.handlers.door import Door
 
 __all__ = ["latest", "versioned"]
+
+_GZIP: Final = re.compile(r"(?:^|[,\s])(?:gzip|\*)\s*(?:$|,|;\s*q=(?:1|0?\.0*[1-9]))", re.IGNORECASE)
+"""An Accept-Encoding that takes gzip: `gzip;q=0` does not."""
 
 
 async def latest(door: "Door", request: web.BaseRequest, rest: str) -> web.StreamResponse:
@@ -43,7 +47,7 @@ def _script(request: web.BaseRequest, version: str, cache: str) -> web.Response:
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return web.Response(status=304, headers=headers)
     body = made.source
-    if "gzip" in request.headers.get("Accept-Encoding", ""):
+    if _GZIP.search(request.headers.get("Accept-Encoding", "")) is not None:
         body = made.gzipped
         headers["Content-Encoding"] = "gzip"
     return web.Response(body=body, headers={**headers, "Content-Type": "text/javascript; charset=utf-8"})

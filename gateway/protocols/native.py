@@ -4,9 +4,11 @@ A browser's times are clamped to a week back and ten minutes ahead and marked; a
 back and ten minutes ahead. A browser that says when it sent the request has its clock corrected by the difference.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -30,6 +32,8 @@ SKEW_MS: Final = 10_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
+_EMAIL: Final = re.compile(r"[^\s@]@[^\s@]+\.[^\s@]")
+
 PERSONAL_PROPS: Final = frozenset(
     "email e_mail mail email_address phone phone_number tel telephone mobile first_name firstname last_name lastname "
     "full_name fullname street address address1 address2 street_address postal_code postcode zip zip_code date_of_birth "
@@ -52,10 +56,11 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """The events of one request, in order. `gpc`: the page's script saw Global Privacy Control."""
+    """The events of one request, in order. `gpc`: the page's script saw Global Privacy Control. `listed`: they came in a list."""
 
     events: tuple[Received, ...]
     gpc: bool = False
+    listed: bool = False
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +74,13 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     decided_at_ms: int | None
     visitor_token: str | None
     person: Person | None
+    link_token: str | None = None
 
 
 _SHARED: Final = frozenset(("url", "title", "referrer", "session", "consent", "consent_at_ms"))
 _NOT_SHARED: Final = tuple(field for field in WireEvent.__struct_fields__ if field not in _SHARED)
-_EMPTY: Final = WireBatch()
+_not_shared: Final = attrgetter(*_NOT_SHARED)
+_EMPTY: Final = _not_shared(WireBatch())
 """What stands beside `events` is shared by them, or refused: nothing a caller sends is passed over in silence."""
 
 _read_batch: Final = reading.decoder(WireBatch)
@@ -84,12 +91,10 @@ def read(body: bytes, arrived: Arrived) -> Parsed:
     """Read one event or several. Raises Refusal with the path of the first field that is wrong; then nothing is taken."""
     batch = reading.decode(_read_batch, body)
     wires, prefix = _events_of(batch, arrived)
-    # A key can be written with escapes (`\u0063onsent`), so a text without the word may still hold it.
-    if b'"consent"' in body or b"\\u" in body:
-        consents = [wire.consent for wire in (*wires, batch) if wire.consent is not None]
-        if wires and wires[0] is batch:
-            consents = consents[1:]
-        reading.refuse_repeated_consent(body, len(consents), sum(map(len, consents)))
+    consents = [wire.consent for wire in wires if wire.consent is not None]
+    if prefix and batch.consent is not None:
+        consents.append(batch.consent)
+    reading.refuse_repeated_consent(body, len(consents), sum(map(len, consents)))
     skew_ms = 0
     if batch.sent_at_ms is not None and arrived.trust == "browser":
         skew_ms = arrived.received_at_ms - batch.sent_at_ms
@@ -102,7 +107,7 @@ def read(body: bytes, arrived: Arrived) -> Parsed:
             path = f"{prefix}[{index}]" if prefix else ""
             field = ".".join(part for part in (path, refusal.field) if part)
             raise Refusal(refusal.code, field or None) from None
-    return Parsed(tuple(events), batch.gpc)
+    return Parsed(tuple(events), batch.gpc, bool(prefix))
 
 
 def _events_of(batch: WireBatch, arrived: Arrived) -> tuple[list[WireEvent], str]:
@@ -114,9 +119,10 @@ def _events_of(batch: WireBatch, arrived: Arrived) -> tuple[list[WireEvent], str
         prefix, wires = "events", batch.events
     else:
         return [batch], ""
-    for field in _NOT_SHARED:
-        if getattr(batch, field) != getattr(_EMPTY, field):
-            raise Refusal("field_unknown", field)
+    beside = _not_shared(batch)
+    if beside != _EMPTY:
+        pairs = zip(_NOT_SHARED, beside, _EMPTY, strict=True)
+        raise Refusal("field_unknown", next(field for field, said, empty in pairs if said != empty))
     if not wires:
         raise Refusal("batch_empty", prefix)
     if len(wires) > arrived.batch_max:
@@ -180,7 +186,7 @@ def _received(wire: WireEvent, shared: WireBatch, arrived: Arrived, skew_ms: int
         referrer=wire.referrer if wire.referrer is not None else shared.referrer,
         amount_minor=amount_minor,
         currency=currency,
-        order_id=_plain(wire.order_id, "order_id"),
+        order_id=_order(wire.order_id),
         goal=wire.goal,
         items=_items(wire, currency) if wire.items else (),
         props=wire.props,
@@ -270,6 +276,13 @@ def _plain(text: str | None, field: str) -> str | None:
     return text
 
 
+def _order(text: str | None) -> str | None:
+    """An order number: printable, and no e-mail address. It is kept and sent as it is, so nothing can be taken out of it."""
+    if text is not None and _EMAIL.search(text) is not None:
+        raise Refusal("field_personal", "order_id")
+    return _plain(text, "order_id")
+
+
 def _person(wire: WirePerson) -> Person:
     values: dict[str, Personal | tuple[Personal, ...]] = {}
     for field in wire.__struct_fields__:
@@ -325,10 +338,9 @@ def read_choice(body: bytes, *, server: bool) -> Choice:
     """Read a choice about consent. Raises Refusal."""
     wire = reading.decode(_read_choice, body)
     reading.refuse_repeated_choice(body, len(wire.choice))
-    if not server:
-        for field in ("decided_at_ms", "visitor", "person"):
-            if getattr(wire, field) is not None:
-                raise Refusal("field_unknown", field)
+    for field in ("link",) if server else ("decided_at_ms", "visitor", "person"):
+        if getattr(wire, field) is not None:
+            raise Refusal("field_unknown", field)
     granted, denied = _sets(wire.choice, "choice")
     if not granted and not denied:
         raise Refusal("field_missing", "choice")
@@ -341,4 +353,5 @@ def read_choice(body: bytes, *, server: bool) -> Choice:
         decided_at_ms=wire.decided_at_ms,
         visitor_token=wire.visitor,
         person=_person(wire.person) if wire.person is not None else None,
+        link_token=wire.link,
     )

@@ -187,3 +187,7 @@ class WireChoice(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     person: Annotated[WirePerson | None, Meta(description="Who chose, by email or external_id. Server calls only.")] = (
         None
     )
+    link: Annotated[
+        Annotated[str, Meta(max_length=1_024)] | None,
+        Meta(description="Token with which the visitor came from another domain of the owner. Browsers only."),
+    ] = None

@@ -32,6 +32,8 @@ __all__ = ["GATEWAY_HOST", "SHOP_HOST", "Demo", "demo_destinations", "demo_setti
 
 GATEWAY_HOST: Final = "t.shop.localhost"
 SHOP_HOST: Final = "shop.localhost"
+SECOND_GATEWAY_HOST: Final = "t.other.localhost"
+SECOND_HOST: Final = "other.localhost"
 
 
 def demo_destinations(values: GatewayValues) -> list[dict[str, object]]:
@@ -60,22 +62,36 @@ def demo_destinations(values: GatewayValues) -> list[dict[str, object]]:
     ]
 
 
-def demo_settings(directory: Path, values: GatewayValues, *, port: int, admin_port: int, **changes: object) -> Settings:
-    """Settings of the demo's gateway. `changes` replace whole sections."""
+def demo_settings(
+    directory: Path, values: GatewayValues, *, port: int, admin_port: int, second_site: bool = False, **changes: object
+) -> Settings:
+    """Settings of the demo's gateway. `second_site` adds another domain of the owner; `changes` replace whole sections."""
+    sites: list[dict[str, object]] = [
+        {
+            "id": "shop",
+            "hosts": [GATEWAY_HOST],
+            "domains": [SHOP_HOST],
+            "linked_domains": [SECOND_HOST] if second_site else [],
+            "currency": "EUR",
+            "calling_code": "49",
+            "destination": demo_destinations(values),
+        }
+    ]
+    if second_site:
+        sites.append(
+            {
+                "id": "other",
+                "hosts": [SECOND_GATEWAY_HOST],
+                "domains": [SECOND_HOST],
+                "linked_domains": [SHOP_HOST],
+                "currency": "EUR",
+            }
+        )
     raw: dict[str, object] = {
         "listen": {"port": port, "admin_port": admin_port},
         "data": {"dir": str(directory)},
         "delivery": {"retry_base_s": 1.0, "retry_cap_s": 30.0, "pause_s": 5.0},
-        "site": [
-            {
-                "id": "shop",
-                "hosts": [GATEWAY_HOST],
-                "domains": [SHOP_HOST],
-                "currency": "EUR",
-                "calling_code": "49",
-                "destination": demo_destinations(values),
-            }
-        ],
+        "site": sites,
     }
     return parse({**raw, **changes}, {}, directory)
 
@@ -92,10 +108,17 @@ class Demo:
     """Everything of the demo, started with `async with`. Ports of 0 take free ones."""
 
     def __init__(
-        self, directory: Path, *, port: int = 0, config: SandboxConfig | None = None, **changes: object
+        self,
+        directory: Path,
+        *,
+        port: int = 0,
+        config: SandboxConfig | None = None,
+        second_site: bool = False,
+        **changes: object,
     ) -> None:
         self._directory = directory
         self._ports = [port + step if port else 0 for step in range(4)]
+        self._second_site = second_site
         self._changes = changes
         self.stand_ins = StandIns(config or default_config())
         self._runners: list[web.AppRunner] = []
@@ -114,6 +137,7 @@ class Demo:
             self.stand_ins.config.gateway,
             port=self._ports[0],
             admin_port=self._ports[1],
+            second_site=self._second_site,
             **self._changes,
         )
         self.gateway = await app.start(settings, network=Network(resolver, tls))
@@ -128,6 +152,10 @@ class Demo:
             "gateway": origin,
             "admin": f"http://localhost:{self.gateway.admin_port}/",
         }
+        if self._second_site:
+            second_origin = f"http://{SECOND_GATEWAY_HOST}:{self.gateway.port}"
+            second = await self._serve(shop_app(gateway=second_origin, entropy=SystemEntropy(), name="Other shop"), 0)
+            self.urls["second"] = f"http://{SECOND_HOST}:{second}/"
         return self
 
     async def _serve(self, application: web.Application, port: int) -> int:

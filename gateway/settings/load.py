@@ -205,7 +205,7 @@ def _cross_checks(settings: Settings) -> list[str]:
             problems.append(f"{where}: granted_by_default has a meaning only under regime none")
         names: set[str] = set()
         for destination in site.destination:
-            if destination.name in names:
+            if destination.name and destination.name in names:  # without a name: a fault that is listed already
                 problems.append(f"{where}: destination {destination.name}: this name is used twice")
             names.add(destination.name)
             for key, value in destination.options.items():

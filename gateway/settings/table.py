@@ -145,8 +145,12 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Annotated[Literal["info", "warning", "error"], _row("Least severe level that is written.")] = "info"
     browser_sample: Annotated[
         Annotated[int, Meta(ge=0)],
-        _row("One browser hit in this many gets its own line; 0 writes none. Sums are always written.", "hits"),
+        _row("One browser hit in this many gets its own line; 0 writes none. The sum is written every minute.", "hits"),
     ] = 1_000
+    refusals_per_minute: Annotated[
+        Annotated[int, Meta(ge=0)],
+        _row("Refused requests that get a line of their own; the rest is summed. 0: all of them.", "lines"),
+    ] = 600
 
 
 class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,9 +13,14 @@ from gateway.purposes import SALE_OR_SHARING, TARGETED_ADVERTISING, Statement, S
 if TYPE_CHECKING:
     from gateway.signals.carried import Carried
 
-__all__ = ["from_header"]
+__all__ = ["from_header", "meaning"]
 
 _OPT_OUT: Final = (Statement(Step.OPT_OUT_SIGNAL, "sec_gpc", opted_out=SALE_OR_SHARING | TARGETED_ADVERTISING),)
+
+
+def meaning(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what is left of the values when everything that means nothing is taken away: `("1",)` or nothing."""
+    return ("1",) if "1" in values else ()
 
 
 def from_header(carried: "Carried") -> tuple[Statement, ...]:

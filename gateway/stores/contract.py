@@ -3,19 +3,24 @@
 One suite, `tests/contract`, runs against every implementation: SQLite (default) and the official in-memory fake. What a
 store promises:
 
-* `submit` returns after the transaction is durable; an exception means that nothing of the submission was acknowledged.
+* The future of `submit` is done after the transaction is durable; an exception means that nothing of the submission was acknowledged.
 * The first event with an id and the first conversion with a key win, whatever happens at the same moment.
 * Deliveries are written for a counted conversion and for a first event only.
 * `claim` gives one delivery to one worker at a time, and what was claimed is durable before it is sent.
 """
 
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from gateway.caller import ApiKey
-from gateway.event import ConsentChange, Submission, Submitted
+from gateway.event import ConsentChange, Submission
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from gateway.event import Submitted
 
 __all__ = [
     "AttemptRow",
@@ -47,8 +52,9 @@ class ConsentState(msgspec.Struct, frozen=True):
 
 
 class DueDelivery(msgspec.Struct, frozen=True):
-    """A delivery handed to one worker. `denied_since` are purposes the visitor or person refused after the judgement.
+    """A delivery handed to one worker.
 
+    `denied_since` are purposes the visitor or person refused since the judgement, or earlier and told only since.
     `attempts` counts this one too. `unsure_since_ms`: an earlier attempt of that time may have reached the vendor.
     """
 
@@ -217,7 +223,7 @@ class LogEntry(msgspec.Struct, frozen=True):
 class Store(Protocol):
     """What flows may ask of a store. Every method may raise StoreError and its kinds; nothing is half done then."""
 
-    def submit(self, submission: Submission) -> Awaitable[Submitted]:
+    def submit(self, submission: Submission) -> "Future[Submitted]":
         """Store one request's records and answer once they are durable. Raises StoreBusy at once when too much waits."""
         ...
 
@@ -235,7 +241,10 @@ class Store(Protocol):
     async def claim(
         self, site: str, destination: str, *, now_ms: int, lease_ms: int, limit: int
     ) -> Sequence[DueDelivery]:
-        """Take up to `limit` due deliveries of one destination for `lease_ms`."""
+        """Take up to `limit` due deliveries of one destination for `lease_ms`.
+
+        One whose earlier lease ran out unsettled is taken again as unsure: whether it was sent nobody wrote down.
+        """
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
@@ -256,7 +265,10 @@ class Store(Protocol):
     async def replay(
         self, *, now_ms: int, site: str | None, destination: str | None, delivery_id: int | None, limit: int
     ) -> int:
-        """Make dead deliveries wait again, as far as their payload is held and young enough. Answers how many."""
+        """Make dead deliveries wait again, as far as their payload is held and young enough. Answers how many.
+
+        What may have reached the vendor stays unsure: its dedup window goes on.
+        """
         ...
 
     async def event(self, event_id: str, site: str | None) -> EventRecord | None:

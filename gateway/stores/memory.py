@@ -4,6 +4,7 @@ Never for service: nothing here is durable. It passes the same contract suite as
 with it works with them.
 """
 
+import asyncio
 import itertools
 from collections.abc import Iterator, Sequence
 
@@ -26,6 +27,7 @@ from gateway.stores.contract import (
     TouchRow,
     WaitingRow,
 )
+from gateway.stores.recording import named
 
 __all__ = ["MemoryStore"]
 
@@ -70,8 +72,13 @@ class MemoryStore:
 
     # -------------------------------------------------------------- writing
 
-    async def submit(self, submission: Submission) -> Submitted:
+    def submit(self, submission: Submission) -> "asyncio.Future[Submitted]":
         """Store one request's records."""
+        done: asyncio.Future[Submitted] = asyncio.get_running_loop().create_future()
+        done.set_result(self._submit(submission))
+        return done
+
+    def _submit(self, submission: Submission) -> Submitted:
         repeat = submission.idempotency
         if repeat is not None and (found := self._idempotent.get((repeat.api_key_id, repeat.key))) is not None:
             if found[0] != repeat.body_sha256:
@@ -82,6 +89,7 @@ class MemoryStore:
         self._once.update({(token.use, token.digest): token.expires_at_ms for token in submission.once})
         recorded = tuple([self._record(item) for item in submission.items])
         if repeat is not None:
+            recorded = named(recorded, submission)
             at_ms = submission.items[0].event.received_at_ms
             self._idempotent[repeat.api_key_id, repeat.key] = (repeat.body_sha256, recorded, at_ms)
         return Submitted(recorded)
@@ -203,12 +211,16 @@ class MemoryStore:
         ]
         taken = []
         for delivery in sorted(due, key=lambda one: one.row.due_at_ms)[:limit]:
+            if delivery.leased_until_ms is not None and delivery.unsure_since_ms is None:
+                delivery.unsure_since_ms = now_ms
             delivery.leased_until_ms = now_ms + lease_ms
             row = delivery.row = msgspec.structs.replace(delivery.row, attempts=delivery.row.attempts + 1)
             denied = 0
             for key in (delivery.visitor_key, delivery.person_key):
                 state = self._states.get((site, key)) if key is not None else None
-                if state is not None and state.decided_at_ms > row.judged_at_ms:
+                change = self._records.get(state.record_id) if state is not None else None
+                known_at_ms = change.received_at_ms if change is not None else 0
+                if state is not None and max(state.decided_at_ms, known_at_ms) >= row.judged_at_ms:
                     denied |= state.denied
             taken.append(
                 DueDelivery(
@@ -273,7 +285,6 @@ class MemoryStore:
                 and delivery_id in (None, row.delivery_id)
             ):
                 self._put(delivery, now_ms, "waiting", "fresh", detail=None, due_at_ms=now_ms, attempts=0)
-                delivery.unsure_since_ms = None
                 count += 1
         return count
 

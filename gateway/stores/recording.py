@@ -13,7 +13,7 @@ from gateway.event import ConsentChange, Recordable, Recorded, Submission, Submi
 from gateway.stores.named_sql import statements
 from gateway.stores.writer import Job
 
-__all__ = ["choose", "event_row", "expire", "mark_repeats", "record", "size_of"]
+__all__ = ["choose", "event_row", "expire", "mark_repeats", "named", "record", "size_of"]
 
 _SQL: Final = statements("record.sql")
 _CONSENT: Final = statements("consent.sql")
@@ -42,15 +42,15 @@ def event_row(site_no: int, item: Recordable) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def mark_repeats(db: sqlite3.Connection, highest: int, plain: list[Job[object]]) -> None:
-    """Find out which plain rows were not new: those without a row above `highest`. Told only when some were not."""
-    new = set(db.execute(_SQL["event_ids_after"], (highest,)))
+def mark_repeats(db: sqlite3.Connection, new: int, plain: list[Job[object]]) -> None:
+    """Say of plain rows just inserted by one statement which were repeats: all but the `new` that are in the table now."""
+    inserted = set(db.execute(_SQL["event_ids_newest"], (new,)))
     for job in plain:
         row = job.row or ()
         key = (row[0], row[1])
-        if key in new:
-            new.discard(key)
-        elif not isinstance(job.result, BaseException):
+        if key in inserted:
+            inserted.discard(key)
+        else:
             job.result = _DUPLICATE
 
 
@@ -68,12 +68,19 @@ def record(db: sqlite3.Connection, submission: Submission, numbers: dict[str, in
             return Submitted(refused="replayed")
     recorded = tuple([_record_one(db, item, numbers[item.event.site]) for item in submission.items])
     if repeat is not None:
+        recorded = named(recorded, submission)
         at_ms = submission.items[0].event.received_at_ms
         db.execute(
             _SQL["idempotency_insert"],
             (repeat.api_key_id, repeat.key, repeat.body_sha256, _encode_recorded(recorded), at_ms),
         )
     return Submitted(recorded)
+
+
+def named(recorded: tuple[Recorded, ...], submission: Submission) -> tuple[Recorded, ...]:
+    """Return the answers with each event's own id, for a submission that may be asked about again."""
+    pairs = zip(recorded, submission.items, strict=True)
+    return tuple([msgspec.structs.replace(answer, own_id=item.event.event_id) for answer, item in pairs])
 
 
 def _record_one(db: sqlite3.Connection, item: Recordable, site_no: int) -> Recorded:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import aiosqlite
 
 from gateway.caller import ApiKey
-from gateway.errors import StoreDamaged, StoreError, StoreFull
+from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 from gateway.event import ConsentChange, Recorded, Submission, Submitted
 from gateway.stores import recording
 from gateway.stores.contract import (
@@ -36,6 +36,7 @@ from gateway.stores.contract import (
 )
 from gateway.stores.migrate import migrate
 from gateway.stores.named_sql import statements
+from gateway.stores.wal import fault_in
 from gateway.stores.writer import GroupWriter, store_error
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ SAFE_SQLITE: Final = (3, 51, 3)
 
 RESERVE_FILE: Final = "reserve"
 
+CHECKED_BYTES: Final = 256 * 1024 * 1024
+"""Size up to which the structure of a file is checked at every start: half a second. Larger ones after a crash only."""
+
 _DELIVER: Final = statements("deliver.sql")
 _CONSENT: Final = statements("consent.sql")
 _READ: Final = statements("read.sql")
@@ -61,6 +65,17 @@ _EVENT_ROW, _, _EVENT_CONFLICT = _EVENT_TAIL.partition(")")
 
 def _connect(path: Path, busy_timeout_s: float, now_ms: int, sites: tuple[str, ...]) -> sqlite3.Connection:
     """Open the writing connection, check the file, migrate it, and make sure every site has its number."""
+    wal = path.with_name(path.name + "-wal")
+    unclean = wal.exists() and wal.stat().st_size > 0
+    if not path.exists():
+        if unclean:
+            raise StoreDamaged("it is gone, and its write-ahead file is still there")
+        _make(path, now_ms)
+    elif not path.stat().st_size:
+        raise StoreDamaged("it is empty, although it was made with tables in it")
+    fault = fault_in(path, wal) if unclean else None
+    if fault is not None:
+        raise StoreDamaged(fault)
     db = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, timeout=busy_timeout_s, cached_statements=256
     )
@@ -73,9 +88,10 @@ def _connect(path: Path, busy_timeout_s: float, now_ms: int, sites: tuple[str, .
         db.execute("pragma wal_autocheckpoint=0")
         db.execute("pragma cache_size=-16384")
         db.execute("pragma temp_store=memory")
-        faults = [row[0] for row in db.execute("pragma quick_check(5)")] if _unclean(path) else ["ok"]
-        if faults != ["ok"]:
-            raise StoreDamaged("the database is damaged: " + "; ".join(faults)[:500])
+        if unclean or path.stat().st_size <= CHECKED_BYTES:
+            faults = [str(row[0]).replace("\n", " ") for row in db.execute("pragma quick_check(5)")]
+            if faults != ["ok"]:
+                raise StoreDamaged("; ".join(faults)[:500])
         migrate(db, now_ms)
         for site in sites:
             db.execute(_RECORD["site_insert"], (site,))
@@ -85,10 +101,36 @@ def _connect(path: Path, busy_timeout_s: float, now_ms: int, sites: tuple[str, .
     return db
 
 
-def _unclean(path: Path) -> bool:
-    """Whether the last process ended without copying the write-ahead file back."""
-    wal = path.with_name(path.name + "-wal")
-    return wal.exists() and wal.stat().st_size > 0
+def _make(path: Path, now_ms: int) -> None:
+    """Make a database under another name, and give it its own when it is whole.
+
+    So a file that is empty was emptied: it is never one whose making was interrupted. The mode is set before anything is
+    in it; SQLite gives its other files the same.
+    """
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    db = sqlite3.connect(new, isolation_level=None)
+    try:
+        migrate(db, now_ms)
+    finally:
+        db.close()
+    os.replace(new, path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _cannot_open(path: Path, error: StoreError) -> StoreError:
+    """The same error with a sentence that says who must act."""
+    why = {
+        StoreBusy: "another program has locked it",
+        StoreFull: "there is no space left on its disk",
+        StoreDamaged: "it is damaged; restore a backup",
+    }.get(type(error), "its disk or its directory is at fault")
+    return type(error)(f"The database {path} cannot be opened: {why} ({error})")
 
 
 def _hold_reserve(path: Path, size: int) -> None:
@@ -96,7 +138,10 @@ def _hold_reserve(path: Path, size: int) -> None:
     reserve = path.with_name(RESERVE_FILE)
     if not size or (reserve.exists() and reserve.stat().st_size >= size):
         return
-    descriptor = os.open(reserve, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(reserve, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        return
     try:
         os.posix_fallocate(descriptor, 0, size)
     except OSError:
@@ -133,7 +178,10 @@ async def open_sqlite(
         after_commit=after_commit,
         on_batch=on_batch,
     )
-    await writer.start()
+    try:
+        await writer.start()
+    except StoreError as error:
+        raise _cannot_open(path, error) from None
     _hold_reserve(path, reserve_bytes)
     connections = []
     try:
@@ -146,6 +194,8 @@ async def open_sqlite(
         async with connections[0].execute(_RECORD["site_list"]) as cursor:
             numbers = {site: number async for site, number in cursor}
     except sqlite3.Error as error:
+        for connection in connections:
+            await connection.close()
         await writer.close()
         raise store_error(error) from None
     return SqliteStore(path, writer, connections, numbers)
@@ -235,7 +285,7 @@ class SqliteStore:
                 taken.append(DueDelivery(*(delivery_id, event_id, name, purposes, denied, judged_at_ms, *rest)))
             return taken
 
-        return await self._writer.add_work(work, 200)
+        return await self._writer.add_work(work, 200, patient=True)
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Write down what became of claimed deliveries."""
@@ -259,7 +309,7 @@ class SqliteStore:
                     row = (s.delivery_id, s.at_ms, s.latency_ms, s.verdict, s.status, s.code, s.answer)
                     db.execute(_DELIVER["attempt_insert"], row)
 
-        await self._writer.add_work(work, 200 * len(settlements))
+        await self._writer.add_work(work, 200 * len(settlements), patient=True)
 
     async def recover(self, now_ms: int) -> tuple[int, int]:
         """Free the leases of a process that died."""

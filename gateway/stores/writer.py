@@ -16,6 +16,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final, Generic, TypeVar
 
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
@@ -28,16 +29,17 @@ CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 """Size of the write-ahead file at which it is copied back, between two commits and after the answers went out."""
 
 ROWS_PER_STATEMENT: Final = 64
+"""Plain rows written by one statement: the GIL is handed over once per statement instead of once per row."""
 
 
 class Job(Generic[R]):
     """One thing to be done inside the next transaction, all of it or nothing of it.
 
     `row` is set for a job that is one plain insert: such jobs are written many to a statement. Else `work` is called
-    with the connection, inside a savepoint.
+    with the connection, inside a savepoint. A `patient` job is never answered busy while it may still be done.
     """
 
-    __slots__ = ("future", "queued_at_s", "result", "row", "size", "work")
+    __slots__ = ("future", "patient", "queued_at_s", "result", "row", "size", "work")
 
     def __init__(
         self,
@@ -47,8 +49,10 @@ class Job(Generic[R]):
         row: tuple[object, ...] | None = None,
         plain_result: R | None = None,
         work: Callable[[sqlite3.Connection], R] | None = None,
+        patient: bool = False,
     ) -> None:
         self.future = future
+        self.patient = patient
         self.size = size
         self.row = row
         self.work = work
@@ -94,10 +98,10 @@ def _of_the_store(error: Exception) -> bool:
 class GroupWriter:
     """The one writer of a SQLite file.
 
-    `connect` opens the connection (called in the writer's thread). `insert_head` and `insert_row` make the statement for
-    plain rows: `head` + `row` repeated + `tail`. `repeats` is told, inside the transaction, which plain jobs were not new.
-    `after_commit` runs in the thread after every commit, for benches that play a slow disk; `on_batch` is told how many
-    jobs a commit held and how long it took, on the event loop.
+    `connect` opens the connection (called in the writer's thread). `insert` makes the statement for plain rows: head, one
+    row, tail. `mark_repeats` is called inside the transaction when only some of a statement's rows were new, with the
+    number of those: it says so in the results of the others. `after_commit` runs in the thread after every commit, for
+    benches that play a slow disk; `on_batch` is told how many jobs a commit held and how long it took, on the event loop.
     """
 
     def __init__(
@@ -115,7 +119,8 @@ class GroupWriter:
     ) -> None:
         self._connect = connect
         self._wal = wal
-        self._head, self._row, self._tail = insert
+        head, row, tail = insert
+        self._statements = tuple(f"{head}{','.join([row] * count)}{tail}" for count in range(ROWS_PER_STATEMENT + 1))
         self._mark_repeats = mark_repeats
         self._waiting_max = waiting_max
         self._waiting_max_bytes = waiting_max_bytes
@@ -126,8 +131,7 @@ class GroupWriter:
         self._jobs: list[Job[object]] = []
         self._bytes = 0
         self._in_hand: list[Job[object]] = []
-        self._handed: list[Job[object]] | None = None
-        self._wake = threading.Semaphore(0)
+        self._handed: SimpleQueue[list[Job[object]] | None] = SimpleQueue()
         self._busy = False
         self._closed = False
         self._damaged: StoreDamaged | None = None
@@ -160,10 +164,16 @@ class GroupWriter:
         self._add(Job(future, size, row=row, plain_result=result))
         return future
 
-    def add_work(self, work: Callable[[sqlite3.Connection], R], size: int) -> "asyncio.Future[R]":
-        """Queue work of several statements. Raises StoreBusy when too much waits."""
+    def add_work(
+        self, work: Callable[[sqlite3.Connection], R], size: int, *, patient: bool = False
+    ) -> "asyncio.Future[R]":
+        """Queue work of several statements. Raises StoreBusy when too much waits.
+
+        `patient` is for work that nobody sends again by itself: however long it takes, its answer is what really became
+        of it. A claim that is answered busy and made durable a moment later would hold deliveries nobody sends.
+        """
         future: asyncio.Future[R] = self._loop.create_future()
-        self._add(Job(future, size, work=work))
+        self._add(Job(future, size, work=work, patient=patient))
         return future
 
     def _add(self, job: Job[R]) -> None:
@@ -182,10 +192,10 @@ class GroupWriter:
             self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        self._in_hand = self._handed = self._jobs
+        self._in_hand = self._jobs
         self._jobs = []
         self._bytes = 0
-        self._wake.release()
+        self._handed.put(self._in_hand)
 
     def _done(self, jobs: list[Job[object]], error: StoreError | None, took_s: float) -> None:
         if isinstance(error, StoreDamaged):
@@ -208,14 +218,13 @@ class GroupWriter:
         else:
             self._busy = False
             if self._closed:
-                self._handed = None
-                self._wake.release()
+                self._handed.put(None)
 
     def _sweep(self) -> None:
         """Answer busy to everybody who waits too long: a stuck disk must not hold requests."""
         limit = self._loop.time() - self._timeout_s
         for job in (*self._in_hand, *self._jobs):
-            if job.queued_at_s < limit and not job.future.done():
+            if job.queued_at_s < limit and not job.patient and not job.future.done():
                 job.future.set_exception(StoreBusy("commit takes too long"))
         if not self._closed:
             self._sweep_handle = self._loop.call_later(min(0.5, self._timeout_s / 4), self._sweep)
@@ -230,8 +239,7 @@ class GroupWriter:
         if not self._thread.is_alive():
             return
         if not self._busy:
-            self._handed = None
-            self._wake.release()
+            self._handed.put(None)
         await self._ended
         self._thread.join()
 
@@ -247,18 +255,18 @@ class GroupWriter:
     def _run(self) -> None:
         try:
             db = self._connect()
-        except (StoreError, sqlite3.Error) as error:
-            reason = store_error(error) if isinstance(error, sqlite3.Error) else error
+        except (StoreError, sqlite3.Error, OSError) as error:
+            reason: Exception = error
+            if isinstance(error, sqlite3.Error):
+                reason = store_error(error)
+            elif isinstance(error, OSError):
+                reason = StoreError(error.strerror or type(error).__name__)
             self._call(self._started.set_exception, reason)
             self._call(self._ended.set_result, None)
             return
         self._call(self._started.set_result, None)
         commits = 0
-        while True:
-            self._wake.acquire()
-            jobs = self._handed
-            if jobs is None:
-                break
+        while (jobs := self._handed.get()) is not None:
             begun_s = self._loop.time()
             failure = self._transact(db, jobs)
             if failure is None and self._after_commit is not None:
@@ -301,34 +309,33 @@ class GroupWriter:
         return None
 
     def _insert(self, db: sqlite3.Connection, plain: list[Job[object]]) -> None:
-        """Insert plain rows, 64 to a statement: the GIL is handed over once per statement instead of once per row."""
-        before = db.total_changes
-        highest = db.execute("select coalesce(max(seq), 0) from event").fetchone()[0]
-        db.execute("savepoint plain")
-        try:
-            for start in range(0, len(plain), ROWS_PER_STATEMENT):
-                part = plain[start : start + ROWS_PER_STATEMENT]
-                values: list[object] = []
-                for job in part:
-                    values += job.row or ()
-                db.execute(f"{self._head}{','.join([self._row] * len(part))}{self._tail}", values)
-        except Exception as error:
-            if _of_the_store(error):
-                raise
-            db.execute("rollback to plain")
-            before = db.total_changes
-            for job in plain:
-                self._apart(db, job, self._one_row(job))
-        db.execute("release plain")
-        if db.total_changes - before != len(plain):
-            self._mark_repeats(db, highest, plain)
+        """Insert plain rows, many to a statement. A row that the database does not take fails alone."""
+        for start in range(0, len(plain), ROWS_PER_STATEMENT):
+            part = plain[start : start + ROWS_PER_STATEMENT]
+            values: list[object] = []
+            for job in part:
+                values += job.row or ()
+            try:
+                new = db.execute(self._statements[len(part)], values).rowcount
+            except Exception as error:
+                if _of_the_store(error):
+                    raise
+                self._insert_each(db, part)
+                continue
+            if new != len(part):
+                self._mark_repeats(db, new, part)
 
-    def _one_row(self, job: Job[object]) -> Callable[[sqlite3.Connection], object]:
-        def insert(db: sqlite3.Connection) -> object:
-            db.execute(f"{self._head}{self._row}{self._tail}", job.row or ())
-            return job.result
-
-        return insert
+    def _insert_each(self, db: sqlite3.Connection, part: list[Job[object]]) -> None:
+        for job in part:
+            try:
+                new = db.execute(self._statements[1], job.row or ()).rowcount
+            except Exception as error:
+                if _of_the_store(error):
+                    raise
+                job.result = StoreError(type(error).__name__)
+                continue
+            if new != 1:
+                self._mark_repeats(db, 0, [job])
 
     @staticmethod
     def _apart(db: sqlite3.Connection, job: Job[object], work: Callable[[sqlite3.Connection], object]) -> None:

@@ -2,7 +2,8 @@
 
 -- name: claim
 update delivery
-set leased_until_ms = :leased_until_ms, attempts = attempts + 1
+set leased_until_ms = :leased_until_ms, attempts = attempts + 1,
+    unsure_since_ms = case when leased_until_ms is null then unsure_since_ms else coalesce(unsure_since_ms, :now_ms) end
 where delivery_id in (
     select delivery_id from delivery
     where site_no = :site_no and destination = :destination and fate = 'waiting' and due_at_ms <= :now_ms
@@ -16,8 +17,9 @@ returning delivery_id, event_seq, purposes, visitor_key, person_key, judged_at_m
 select event_id, name, received_at_ms from event where seq = ?
 
 -- name: denied_since
-select denied from consent_state
-where site_no = :site_no and subject_key in (:visitor_key, :person_key) and decided_at_ms > :judged_at_ms
+select s.denied from consent_state s left join consent_record r using (record_id)
+where s.site_no = :site_no and s.subject_key in (:visitor_key, :person_key)
+  and max(s.decided_at_ms, coalesce(r.received_at_ms, 0)) >= :judged_at_ms
 
 -- name: settle
 update delivery
@@ -46,7 +48,7 @@ where fate = 'waiting' and leased_until_ms is not null and dedup_key is null
 
 -- name: replay
 update delivery
-set fate = 'waiting', reason = 'fresh', detail = null, due_at_ms = :now_ms, attempts = 0, unsure_since_ms = null, settled_at_ms = null
+set fate = 'waiting', reason = 'fresh', detail = null, due_at_ms = :now_ms, attempts = 0, settled_at_ms = null
 where delivery_id in (
     select d.delivery_id from delivery d join site s using (site_no)
     where d.fate = 'dead' and d.payload is not null and d.expires_at_ms > :now_ms

@@ -14,11 +14,8 @@ on conflict do nothing
 -- name: event_delete
 delete from event where seq = ?
 
--- name: event_seq_max
-select coalesce(max(seq), 0) from event
-
--- name: event_ids_after
-select site_no, event_id from event where seq > ?
+-- name: event_ids_newest
+select site_no, event_id from event order by seq desc limit ?
 
 -- name: event_conversion
 select c.conversion_id, c.counted_id
