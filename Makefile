@@ -6,7 +6,7 @@
 # make fresh    both commands of the README in a fresh clone
 
 PYTEST := .venv/bin/pytest
-JOBS ?= 3
+JOBS ?= 2
 
 .PHONY: run setup check lint test nightly bench fresh reference lock clean
 

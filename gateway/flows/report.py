@@ -1,9 +1,10 @@
 """Report: how the gateway stands, for the status page, the health routes and `gateway check`."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from gateway.audit.entry import leaf_hash
 from gateway.outcome import ConversionFate, DeliveryFate
 from gateway.times import utc_text
 
@@ -67,6 +68,9 @@ async def check(house: "House") -> dict[str, object]:
     problems = list(await house.store.check())
     tally = await house.store.tally()
     problems += _sums(tally)
+    entries: dict[str, int] = {}
+    for rooms in house.by_id.values():
+        entries[rooms.id] = await _walk_log(house, rooms.id, problems)
     for row in await house.store.waiting():
         if not _configured(house, row.site, row.destination):
             problems.append(
@@ -77,7 +81,29 @@ async def check(house: "House") -> dict[str, object]:
         "events": tally.events,
         "conversions": _by_site(tally.conversions),
         "deliveries": _by_destination(tally.deliveries),
+        "consent_entries": entries,
     }
+
+
+_LOG_PART: Final = 1_000
+_LOG_PROBLEMS_MAX: Final = 20
+
+
+async def _walk_log(house: "House", site: str, problems: list[str]) -> int:
+    """Read the consent log from its first entry: no number may be missing, and each entry must be the one its hash names."""
+    expected = found = 0
+    while part := await house.store.log_entries(site, expected, _LOG_PART):
+        for entry in part:
+            if entry.entry_no != expected:
+                problems.append(f"consent log of site {site}: entries {expected} to {entry.entry_no - 1} are missing")
+            if leaf_hash(entry.entry) != entry.leaf_hash:
+                problems.append(f"consent log of site {site}: entry {entry.entry_no} was changed")
+            expected = entry.entry_no + 1
+            found += 1
+        if len(problems) > _LOG_PROBLEMS_MAX:
+            problems.append(f"consent log of site {site}: not read beyond entry {expected - 1}")
+            break
+    return found
 
 
 def _sums(tally: "Tally") -> list[str]:

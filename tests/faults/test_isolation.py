@@ -28,6 +28,8 @@ from tests.faults.proxy import Proxy, Unreliable, proxied
 if TYPE_CHECKING:
     from gateway.destinations.definition import Destination
 
+pytestmark = pytest.mark.slow  # much waiting, little computing
+
 TIMEOUT_S = 0.8
 HOUR_S = 3600.0
 NOW = 1_795_176_000_000

@@ -14,6 +14,8 @@ from tests.faults.inside import Inside, inside
 from tests.faults.load import AGENT, Load, hit_body
 from tests.faults.processes import locked, report
 
+pytestmark = pytest.mark.slow  # a lock has to last
+
 TIMEOUT_S = 2.0
 BROWSER = {"Origin": "https://shop.localhost", "User-Agent": AGENT}
 clock = SystemClock()

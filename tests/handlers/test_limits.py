@@ -393,3 +393,25 @@ async def test_a_gateway_that_is_told_to_stop_answers_what_it_took(tmp_path: Pat
             assert heard.only.status == 204
             assert await reader.read() == b""
         assert shop.count() == 1
+
+
+async def test_a_flood_of_refusals_is_summed_once_a_minute_and_none_is_lost(tmp_path: Path) -> None:
+    async with running(tmp_path, log={"refusals_per_minute": 3}) as shop:
+        for _ in range(10):
+            assert (await shop.collect(b"{")).status == 400
+        assert len(shop.log("request_refused")) == 3
+        assert shop.refusals("/collect", "json_invalid") == 10
+        shop.gateway.house.telemetry.minute_over()
+        assert [line["without_line"] for line in shop.log("refusals_summed")] == [{"json_invalid": 7}]
+        await shop.collect(b"{")
+        assert len(shop.log("request_refused")) == 4
+        shop.gateway.house.telemetry.minute_over()
+        assert len(shop.log("refusals_summed")) == 1, "a minute in which every refusal had its line needs no sum"
+
+
+async def test_an_image_that_is_only_asked_about_is_not_counted(tmp_path: Path) -> None:
+    async with running(tmp_path) as shop:
+        said = await shop.send("HEAD", "/p.gif?name=page_view", headers={"Origin": PAGE})
+        assert (said.status, said.header("x-gateway-dropped"), shop.count()) == (200, "head", 0)
+        await shop.send("GET", "/p.gif?name=page_view", headers={"Origin": PAGE})
+        assert shop.count() == 1

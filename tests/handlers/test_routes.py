@@ -218,3 +218,17 @@ async def test_row_12_a_link_with_too_many_parameters_is_refused(shared: Running
     query = "&".join(f"a{n}=1" for n in range(60))
     with shared.refusing("/link", "fields_too_many"):
         refused_with(await shared.send("GET", f"/link?{query}", headers={"Origin": PAGE}), 400, "fields_too_many")
+
+
+@pytest.mark.parametrize(
+    ("accepts", "packed"),
+    [
+        ("gzip", True), ("GZIP", True), ("br, gzip", True), ("gzip;q=0.5", True), ("deflate, gzip;q=1.0, *;q=0.5", True), ("*", True),
+        ("gzip;q=0", False), ("gzip;q=0.000", False), ("gzip ; q=0.0", False), ("br", False), ("identity", False), ("", False),
+        ("xgzip", False),
+    ],
+)  # fmt: skip
+async def test_the_tag_is_packed_only_for_who_can_unpack_it(shared: Running, accepts: str, packed: bool) -> None:
+    said = await shared.send("GET", "/gw.js", headers={"Accept-Encoding": accepts})
+    assert (said.header("content-encoding") == "gzip") is packed
+    assert (said.body[:2] == b"\x1f\x8b") is packed
