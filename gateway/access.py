@@ -1,4 +1,4 @@
-"""Access: API keys, signed calls and browser origins, as pure rules.
+"""Access: API keys, signed calls, browser origins and forms, as pure rules.
 
 An API key reads `gwk_<8 characters>_<43 characters>`: a public part to find it by and a secret part of 256 random bits,
 of which the store keeps the SHA-256 only. A key is for named sites and named rights.
@@ -8,7 +8,10 @@ bytes; it is good for 300 seconds either way, and a nonce is taken once.
 
     X-Gateway-Signature: t=<unix seconds>,n=<nonce>,v1=<hex HMAC-SHA-256 of "t.n.METHOD.path." + body>
 
-Source: OWASP ASVS 5.0 sections 4.1.5 and 11.2.4; RFC 6454 (Origin).
+A form of a page of ours carries a token: signed for one site and one use, bound to the browser it was given to, good for
+two hours. Who cannot read the page has none, and a token of one browser or site is worthless in another.
+
+Source: OWASP ASVS 5.0 sections 3.5.1, 4.1.5 and 11.2.4; RFC 6454 (Origin); itsdangerous 2.2.0 documentation.
 """
 
 import base64
@@ -17,10 +20,13 @@ import hmac
 import re
 from typing import Final, NamedTuple
 
+from itsdangerous import BadData, TimestampSigner
+
 from gateway.caller import ApiKey
 from gateway.ids import is_caller_id
 
 __all__ = [
+    "FORM_LIFE_S",
     "SIGNATURE_WINDOW_S",
     "NewKey",
     "Signature",
@@ -29,12 +35,15 @@ __all__ = [
     "make_key",
     "origin_host",
     "read_bearer",
+    "read_form",
     "read_signature",
+    "sign_form",
     "signing_secret",
     "verify_signature",
 ]
 
 SIGNATURE_WINDOW_S: Final = 300
+FORM_LIFE_S: Final = 7_200
 _KEY: Final = re.compile(r"gwk_([a-z0-9]{8})_([A-Za-z0-9_-]{43})\Z")
 _SIGNATURE: Final = re.compile(r"t=([0-9]{1,12}),n=([A-Za-z0-9._:-]{8,64}),v1=([0-9a-f]{64})\Z")
 _ORIGIN: Final = re.compile(r"https?://([a-z0-9.-]{1,253}|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?\Z")
@@ -136,3 +145,47 @@ def allowed_domain(host: str | None, domains: tuple[str, ...]) -> bool:
         return False
     host = host.lower()
     return any(host == domain or host.endswith("." + domain) for domain in domains)
+
+
+# ------------------------------------------------------------------ forms
+
+
+class _FormSigner(TimestampSigner):
+    """TimestampSigner whose clock is the argument of the call."""
+
+    now_s = 0
+
+    def get_timestamp(self) -> int:
+        """Seconds since 1970, as set for this call."""
+        return self.now_s
+
+
+def _form_signer(keys: tuple[bytes, ...], site: str, now_ms: int) -> _FormSigner:
+    salt = b"gateway/form/" + site.encode("ascii")
+    signer = _FormSigner(list(keys), salt=salt, sep=b".", key_derivation="hmac", digest_method=hashlib.sha256)
+    signer.now_s = now_ms // 1000
+    return signer
+
+
+def _form_text(says: str, browser: str, visitor: str) -> str:
+    """What is signed. It stands in pages, so it holds a digest of whom it is bound to, not the ids themselves."""
+    bound = hashlib.sha256(f"{browser}\x1f{visitor}".encode()).hexdigest()[:32]
+    return f"1.{says}.{bound}"
+
+
+def sign_form(keys: tuple[bytes, ...], site: str, says: str, *, browser: str, visitor: str, now_ms: int) -> str:
+    """Make a token. `says` is a word of ours: what it is for. `browser` is random and lives in the browser's cookie;
+    `visitor` is the first-party id, empty when there is none. `keys` are oldest to newest."""
+    return _form_signer(keys, site, now_ms).sign(_form_text(says, browser, visitor)).decode("ascii")
+
+
+def read_form(keys: tuple[bytes, ...], site: str, token: str, *, browser: str, visitor: str, now_ms: int) -> str | None:
+    """Return the word a token says, or None: forged, older than FORM_LIFE_S, from the future, another browser's or site's."""
+    if len(token) > 300 or not token.isascii() or not browser:
+        return None
+    try:
+        text = _form_signer(keys, site, now_ms).unsign(token, max_age=FORM_LIFE_S).decode("ascii")
+    except (BadData, UnicodeDecodeError, ValueError, OverflowError):
+        return None
+    says = text.split(".")[1] if text.count(".") == 2 else ""
+    return says if hmac.compare_digest(text, _form_text(says, browser, visitor)) else None

@@ -5,13 +5,15 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any
 
 import click
 import msgspec
 
 from gateway import VERSION, app, control
+from gateway.attribution_commands import attribution_group
 from gateway.clock import SystemClock
+from gateway.consent_commands import consent_group
 from gateway.entropy import SystemEntropy
 from gateway.errors import GatewayError, Refusal, SettingsError
 from gateway.flows import keys as keys_flow
@@ -19,64 +21,9 @@ from gateway.flows import setup
 from gateway.flows.explain import text_of
 from gateway.flows.house import problems_of
 from gateway.flows.normalizing import normalize_line, normalize_one
-from gateway.settings import Settings, load, process_environment
+from gateway.terminal import example, fail, json_option, load_settings, settings_option, show
 
 __all__ = ["main"]
-
-F = TypeVar("F", bound=Callable[..., Any])
-_PLACES: Final = (Path("gateway.toml"), Path("/etc/gateway/gateway.toml"))
-
-
-def _example(text: str) -> str:
-    return f"\b\nExample:\n  {text}"
-
-
-def _settings_path(given: str | None) -> Path:
-    if given is not None:
-        return Path(given)
-    named = process_environment().get("GATEWAY_SETTINGS")
-    if named:
-        return Path(named)
-    return next((place for place in _PLACES if place.exists()), _PLACES[0])
-
-
-def _load(given: str | None) -> Settings:
-    return load(_settings_path(given), process_environment())
-
-
-def _show(value: object, *, as_json: bool, text: str) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() if as_json else text.rstrip("\n"))
-
-
-def _fail(error: Exception, *, as_json: bool) -> None:
-    """Say what is wrong in plain sentences and leave with 1."""
-    if isinstance(error, SettingsError):
-        problems = error.problems
-    elif isinstance(error, Refusal):
-        problems = [str(error.body()["error"]["message"])]  # type: ignore[index] # the shape of every refusal
-    else:
-        problems = [str(error) or type(error).__name__]
-    if as_json:
-        click.echo(msgspec.json.encode({"problems": problems}).decode())
-    else:
-        for problem in problems:
-            click.echo(problem, err=True)
-    sys.exit(1)
-
-
-def settings_option(command: F) -> F:
-    """Add `--settings`."""
-    return click.option(
-        "--settings",
-        "settings_file",
-        metavar="FILE",
-        help="Settings file. Default: $GATEWAY_SETTINGS, else gateway.toml here or in /etc/gateway.",
-    )(command)
-
-
-def json_option(command: F) -> F:
-    """Add `--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -88,7 +35,7 @@ def main() -> None:
 # ------------------------------------------------------------------ set-up and service
 
 
-@main.command(epilog=_example("gateway init --host t.shop.example --domain shop.example"))
+@main.command(epilog=example("gateway init --host t.shop.example --domain shop.example"))
 @click.option("--host", required=True, help="Host name the gateway answers to, such as t.shop.example.")
 @click.option("--domain", help="Domain whose pages may send events. Default: the host's registrable domain.")
 @click.option("--site", default="main", show_default=True, help="Id of the site.")
@@ -109,7 +56,7 @@ def init(host: str, domain: str | None, site: str, currency: str, directory: str
         )
         app.admin_token(Path(str(made["data"])), SystemEntropy())
     except (GatewayError, OSError) as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)
         return
     lines = [
         f"settings  {made['settings']}",
@@ -119,20 +66,20 @@ def init(host: str, domain: str | None, site: str, currency: str, directory: str
         f"  gateway serve --settings {made['settings']}",
     ]
     lines.append(f'  <script defer src="https://{host}/gw.js"></script> in your pages')
-    _show(made, as_json=as_json, text="\n".join(lines))
+    show(made, as_json=as_json, text="\n".join(lines))
 
 
-@main.command(epilog=_example("gateway serve --settings /etc/gateway/gateway.toml"))
+@main.command(epilog=example("gateway serve --settings /etc/gateway/gateway.toml"))
 @settings_option
 def serve(settings_file: str | None) -> None:
     """Run the gateway until it is told to stop."""
     try:
         app.refuse_unsafe()
-        settings = _load(settings_file)
+        settings = load_settings(settings_file)
         app.prepare_process(settings)
         _run(lambda stop: app.run(settings, stop))
     except (GatewayError, OSError) as error:
-        _fail(error, as_json=False)
+        fail(error, as_json=False)
 
 
 def _run(serve_until: Callable[[asyncio.Event], Any]) -> None:
@@ -149,7 +96,7 @@ def _run(serve_until: Callable[[asyncio.Event], Any]) -> None:
         runner.run(until_told())
 
 
-@main.command(epilog=_example("gateway demo"))
+@main.command(epilog=example("gateway demo"))
 @click.option("--port", default=8080, show_default=True, help="First of the ports that are used, all on loopback.")
 @click.option("--directory", default="demo-data", show_default=True, help="Where the demo keeps its data.")
 def demo(port: int, directory: str) -> None:
@@ -160,53 +107,53 @@ def demo(port: int, directory: str) -> None:
         app.refuse_unsafe()
         _run(lambda stop: sandbox_demo.run(Path(directory), port, stop))
     except GatewayError as error:
-        _fail(error, as_json=False)
+        fail(error, as_json=False)
 
 
-@main.command(epilog=_example("gateway check --json"))
+@main.command(epilog=example("gateway check --json"))
 @settings_option
 @json_option
 def check(settings_file: str | None, as_json: bool) -> None:
     """Check settings, keys and the database, and add up what became of everything."""
     try:
         app.refuse_unsafe()
-        settings = _load(settings_file)
+        settings = load_settings(settings_file)
         problems = problems_of(settings)
         if problems:
             raise SettingsError(problems)
         found = control.operate(settings, "GET", "/api/admin/v1/check")
     except GatewayError as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)
         return
     listed = found["problems"]
     lines = [f"events {found['events']}"]
     for kind in ("conversions", "deliveries"):
         lines.append(f"{kind} {msgspec.json.encode(found[kind]).decode()}")
     lines += [f"problem: {problem}" for problem in listed] if isinstance(listed, list) and listed else ["no problems"]
-    _show(found, as_json=as_json, text="\n".join(lines))
+    show(found, as_json=as_json, text="\n".join(lines))
     sys.exit(1 if listed else 0)
 
 
 # ------------------------------------------------------------------ looking and mending
 
 
-@main.command(epilog=_example("gateway explain 01M7W82T9JQQ7H1KTTX2BFVESK"))
+@main.command(epilog=example("gateway explain 01M7W82T9JQQ7H1KTTX2BFVESK"))
 @click.argument("event_id")
 @click.option("--site", help="Only look on this site.")
 @settings_option
 @json_option
 def explain(event_id: str, site: str | None, settings_file: str | None, as_json: bool) -> None:
-    """Print one event's way through the gateway, with every reason."""
+    """Print one event's way through the gateway, with every reason; or what came of one consent record, by its id."""
     try:
         query = f"?site={site}" if site else ""
-        found = control.operate(_load(settings_file), "GET", f"/api/admin/v1/events/{event_id}{query}")
+        found = control.operate(load_settings(settings_file), "GET", f"/api/admin/v1/events/{event_id}{query}")
     except GatewayError as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)
         return
-    _show(found, as_json=as_json, text=text_of(found))
+    show(found, as_json=as_json, text=text_of(found))
 
 
-@main.command(epilog=_example("gateway replay --destination meta"))
+@main.command(epilog=example("gateway replay --destination meta"))
 @click.option("--site", help="Only deliveries of this site.")
 @click.option("--destination", help="Only deliveries to this destination.")
 @click.option("--delivery", "delivery_id", type=int, help="Only this delivery.")
@@ -225,7 +172,7 @@ def replay(
 ) -> None:
     """Send dead deliveries again, as far as their payload is held. Consent is asked again before each."""
     try:
-        settings = _load(settings_file)
+        settings = load_settings(settings_file)
         if listing:
             query = "&".join(
                 f"{name}={value}" for name, value in (("site", site), ("destination", destination)) if value
@@ -237,17 +184,17 @@ def replay(
                 f"{'' if row['replayable'] else '  (payload deleted)'}"
                 for row in (rows if isinstance(rows, list) else [])
             ]
-            _show(found, as_json=as_json, text="\n".join(lines) or "no dead deliveries")
+            show(found, as_json=as_json, text="\n".join(lines) or "no dead deliveries")
             return
         body = {"site": site, "destination": destination, "delivery_id": delivery_id, "limit": limit}
         found = control.operate(settings, "POST", "/api/admin/v1/replay", body)
     except GatewayError as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)
         return
-    _show(found, as_json=as_json, text=f"{found['replayed']} deliveries wait again")
+    show(found, as_json=as_json, text=f"{found['replayed']} deliveries wait again")
 
 
-@main.command("normalize", epilog=_example("gateway normalize meta ph '0171 1234567' --country de --calling-code 49"))
+@main.command("normalize", epilog=example("gateway normalize meta ph '0171 1234567' --country de --calling-code 49"))
 @click.argument("platform", required=False)
 @click.argument("field", required=False)
 @click.argument("value", required=False)
@@ -279,7 +226,11 @@ def normalize_command(
     except Refusal as error:
         raise click.UsageError(f"no rule for {error.field}") from None
     lines = [f"{key:<16} {shown}" for key, shown in found.items()]
-    _show(found, as_json=as_json, text="\n".join(lines))
+    show(found, as_json=as_json, text="\n".join(lines))
+
+
+main.add_command(consent_group)
+main.add_command(attribution_group)
 
 
 # ------------------------------------------------------------------ keys
@@ -296,19 +247,19 @@ def _shown_key(key: dict[str, object]) -> str:
     return f"{key['id']}  {state}  sites {sites}  rights {rights}  must sign {key['must_sign']}  {key['title']}"
 
 
-@keys.command("list", epilog=_example("gateway keys list"))
+@keys.command("list", epilog=example("gateway keys list"))
 @settings_option
 @json_option
 def keys_list(settings_file: str | None, as_json: bool) -> None:
     """List API keys, without their secrets."""
     try:
-        found = control.operate(_load(settings_file), "GET", "/api/admin/v1/keys")
+        found = control.operate(load_settings(settings_file), "GET", "/api/admin/v1/keys")
     except GatewayError as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)
         return
     rows = found["keys"]
     text = "\n".join(_shown_key(row) for row in (rows if isinstance(rows, list) else []))
-    _show(found, as_json=as_json, text=text or "no API keys; make one with: gateway keys create")
+    show(found, as_json=as_json, text=text or "no API keys; make one with: gateway keys create")
 
 
 def _show_new(found: dict[str, object], *, as_json: bool) -> None:
@@ -318,10 +269,10 @@ def _show_new(found: dict[str, object], *, as_json: bool) -> None:
         "",
         "Both are shown once.",
     ]
-    _show(found, as_json=as_json, text="\n".join(lines))
+    show(found, as_json=as_json, text="\n".join(lines))
 
 
-@keys.command("create", epilog=_example("gateway keys create --title 'shop backend' --site main --right conversions"))
+@keys.command("create", epilog=example("gateway keys create --title 'shop backend' --site main --right conversions"))
 @click.option("--title", default="", help="What the key is for.")
 @click.option("--site", "sites", multiple=True, help="Site it may be used for; default: all.")
 @click.option("--right", "rights", multiple=True, help="events, conversions or consent; default: all.")
@@ -339,39 +290,37 @@ def keys_create(
     """Make an API key. Its secrets are shown once."""
     body = {"title": title, "sites": list(sites), "rights": list(rights), "must_sign": must_sign}
     try:
-        found = control.operate(_load(settings_file), "POST", "/api/admin/v1/keys", body)
+        found = control.operate(load_settings(settings_file), "POST", "/api/admin/v1/keys", body)
     except GatewayError as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)
         return
     _show_new(found, as_json=as_json)
 
 
-@keys.command("revoke", epilog=_example("gateway keys revoke k3b2a7qd"))
+@keys.command("revoke", epilog=example("gateway keys revoke k3b2a7qd"))
 @click.argument("key_id")
 @settings_option
 @json_option
 def keys_revoke(key_id: str, settings_file: str | None, as_json: bool) -> None:
     """Revoke an API key at once."""
     try:
-        found = control.operate(_load(settings_file), "POST", f"/api/admin/v1/keys/{key_id}/revoke", {})
+        found = control.operate(load_settings(settings_file), "POST", f"/api/admin/v1/keys/{key_id}/revoke", {})
     except GatewayError as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)
         return
-    _show(found, as_json=as_json, text=f"{key_id} is revoked")
+    show(found, as_json=as_json, text=f"{key_id} is revoked")
 
 
-@keys.command(
-    "rotate", epilog=_example("gateway keys rotate k3b2a7qd   # then move callers over, then revoke k3b2a7qd")
-)
+@keys.command("rotate", epilog=example("gateway keys rotate k3b2a7qd   # then move callers over, then revoke k3b2a7qd"))
 @click.argument("key_id")
 @settings_option
 @json_option
 def keys_rotate(key_id: str, settings_file: str | None, as_json: bool) -> None:
     """Make a new key with the sites and rights of an old one. The old one works until it is revoked."""
     try:
-        found = control.operate(_load(settings_file), "POST", f"/api/admin/v1/keys/{key_id}/rotate", {})
+        found = control.operate(load_settings(settings_file), "POST", f"/api/admin/v1/keys/{key_id}/rotate", {})
     except GatewayError as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)
         return
     _show_new(found, as_json=as_json)
 
@@ -383,14 +332,14 @@ def keys_root() -> None:
 
 def _show_roots(rows: list[dict[str, object]], *, as_json: bool) -> None:
     lines = [f"{row['use']:<8} {row['id']}  {row['created_at']}{'  newest' if row['newest'] else ''}" for row in rows]
-    _show({"keys": rows}, as_json=as_json, text="\n".join(lines))
+    show({"keys": rows}, as_json=as_json, text="\n".join(lines))
 
 
 def _key_file(settings_file: str | None) -> Path:
-    return Path(_load(settings_file).data.dir) / app.KEY_FILE
+    return Path(load_settings(settings_file).data.dir) / app.KEY_FILE
 
 
-@keys_root.command("list", epilog=_example("gateway keys root list"))
+@keys_root.command("list", epilog=example("gateway keys root list"))
 @settings_option
 @json_option
 def root_list(settings_file: str | None, as_json: bool) -> None:
@@ -398,10 +347,10 @@ def root_list(settings_file: str | None, as_json: bool) -> None:
     try:
         _show_roots(keys_flow.roots(_key_file(settings_file)), as_json=as_json)
     except GatewayError as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)
 
 
-@keys_root.command("rotate", epilog=_example("gateway keys root rotate signing   # then restart the gateway"))
+@keys_root.command("rotate", epilog=example("gateway keys root rotate signing   # then restart the gateway"))
 @click.argument("use", type=click.Choice(["signing", "sealing", "api"]))
 @settings_option
 @json_option
@@ -412,10 +361,10 @@ def root_rotate(use: str, settings_file: str | None, as_json: bool) -> None:
             keys_flow.rotate_root(_key_file(settings_file), use, SystemClock(), SystemEntropy()), as_json=as_json
         )
     except GatewayError as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)
 
 
-@keys_root.command("drop", epilog=_example("gateway keys root drop signing 1f2e3d4c"))
+@keys_root.command("drop", epilog=example("gateway keys root drop signing 1f2e3d4c"))
 @click.argument("use", type=click.Choice(["signing", "sealing", "api"]))
 @click.argument("key_id")
 @settings_option
@@ -425,4 +374,4 @@ def root_drop(use: str, key_id: str, settings_file: str | None, as_json: bool) -
     try:
         _show_roots(keys_flow.drop_root(_key_file(settings_file), use, key_id), as_json=as_json)
     except GatewayError as error:
-        _fail(error, as_json=as_json)
+        fail(error, as_json=as_json)

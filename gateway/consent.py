@@ -7,6 +7,8 @@ How to read this file, for lawyers and auditors:
 2. `judge()` goes through eight steps in a fixed order (`purposes.Step`). **The first step that says no wins**, purpose by
    purpose, and its name is kept. If nobody says no, a yes counts if some step said yes. If nobody said anything, the
    rules of the visitor's place decide (opt_in: no).
+   Some signals speak to some destinations only (an IAB string to the vendors it names, Google's consent mode to Google):
+   then the event is judged once more for each of those, by the same steps.
 3. `permit()` looks at one destination: are the purposes it needs granted? If not, the event is withheld from it. If so,
    each group of fields the destination is not allowed to see is cut off before anything is rendered.
 4. `judge_again()` asks once more right before sending: if any purpose a waiting delivery rests on was lost meanwhile, the
@@ -42,7 +44,9 @@ from gateway.purposes import (
 __all__ = [
     "RULES_VERSION",
     "Policy",
+    "Shown",
     "change_kind",
+    "groups_shown",
     "judge",
     "judge_again",
     "keeps_details",
@@ -57,12 +61,14 @@ RULES_VERSION: Final = "2026-11"
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator decided for one site.
 
-    `regime` is what silence means here. `silence_grants` applies under Regime.NONE only. `gpc_grant_overrides` lets an
-    explicit grant on this site override Global Privacy Control in opt_in places, off unless the operator turns it on.
+    `regime` is what silence means here. `silence_grants` applies under Regime.NONE only. `silence_limit` is what silence
+    may grant at most where it may grant at all: a place never allows more than the site does. `gpc_grant_overrides` lets
+    an explicit grant on this site override Global Privacy Control in opt_in places, off unless the operator turns it on.
     """
 
     regime: Regime = Regime.OPT_IN
     silence_grants: int = NECESSARY
+    silence_limit: int = ALL_PURPOSES
     gpc_grant_overrides: bool = False
 
 
@@ -75,13 +81,16 @@ def judge(statements: Iterable[Statement], policy: Policy, place: str = "") -> J
     `place` is the coarse place of the visitor, empty when unknown; it is only written down here.
     """
     said = sorted(_still_valid(list(statements)), key=_step_of)
-    denied = granted = opted_out = 0
+    denied = granted = opted_out = refused_by_more = 0
     rulings: list[Ruling] = []
 
     # First pass: who says no, earliest step first.
     for statement in said:
         opted_out |= statement.opted_out
-        refused = _refused_by(statement, policy, said) & ALL_PURPOSES & ~NECESSARY & ~denied
+        refused = _refused_by(statement, policy, said) & ALL_PURPOSES & ~NECESSARY
+        if statement.step is not Step.OPT_OUT_SIGNAL:
+            refused_by_more |= refused
+        refused &= ~denied
         if refused:
             rulings.append(Ruling(refused, False, statement.step, statement.source))
             denied |= refused
@@ -113,6 +122,8 @@ def judge(statements: Iterable[Statement], policy: Policy, place: str = "") -> J
         place=place,
         heard=tuple([statement.source for statement in said]),
         opted_out=opted_out,
+        opted_out_only=denied & ~refused_by_more,
+        conflict=_conflict(said) if len(said) > 1 else 0,
     )
 
 
@@ -148,6 +159,21 @@ def _still_valid(statements: list[Statement]) -> list[Statement]:
     return valid
 
 
+def _conflict(said: list[Statement]) -> int:
+    """Purposes on which statements of one step disagree. The refusal has won already; this only says that there was one.
+
+    `said` is in the order of the steps.
+    """
+    found = granted = denied = step = 0
+    for statement in said:
+        if statement.step != step:
+            step, granted, denied = statement.step, 0, 0
+        granted |= statement.granted
+        denied |= statement.denied
+        found |= granted & denied
+    return found
+
+
 def _refused_by(statement: Statement, policy: Policy, said: list[Statement]) -> int:
     """Purposes this statement refuses, opt-outs from sale, sharing and targeted advertising included."""
     refused = statement.denied
@@ -172,37 +198,56 @@ def _silence_grants(policy: Policy, opted_out: int) -> int:
     if policy.regime is Regime.NONE:
         return policy.silence_grants
     if opted_out & (SALE_OR_SHARING | TARGETED_ADVERTISING):
-        return ALL_PURPOSES & ~ADVERTISING_PURPOSES
-    return ALL_PURPOSES
+        return policy.silence_limit & ~ADVERTISING_PURPOSES
+    return policy.silence_limit
 
 
 # ------------------------------------------------------------------ permitting
 
 
-def permit(judged: Judged, destination: str, needs: Needs, goal: str | None = None) -> Permitted | Withheld:
+class Shown(msgspec.Struct, frozen=True):
+    """Groups of fields a destination may see. `restricted`: only in its restricted mode, because the visitor opted out."""
+
+    groups: tuple[Group, ...]
+    restricted: bool = False
+
+
+def groups_shown(judgement: Judgement, needs: Needs, *, restricted: bool = False) -> Shown | Withheld:
+    """Which groups of fields a destination may see under a judgement, or why it may see nothing.
+
+    Withheld reasons: `opted_out`, `consent_missing`. A destination that declares no purpose is withheld as well: a
+    missing declaration is not a permission. `restricted`: the operator chose that a visitor who opted out is not
+    withheld from this destination but sent in its restricted mode.
+    """
+    granted = judgement.granted
+    missing = needs.base & ~granted
+    limited = bool(missing) and restricted and needs.restricted and not missing & ~_only_opted_out(judgement)
+    if (missing and not limited) or not needs.base:
+        opted_out = judgement.opted_out & (SALE_OR_SHARING | TARGETED_ADVERTISING)
+        return Withheld("opted_out" if opted_out and missing & ADVERTISING_PURPOSES else "consent_missing", missing)
+    seen_under = granted | _only_opted_out(judgement) if limited else granted
+    return Shown(tuple([group for group in Group if not needs.groups.get(group, 0) & ~seen_under]), limited)
+
+
+def permit(
+    judged: Judged, destination: str, needs: Needs, goal: str | None = None, *, restricted: bool = False
+) -> Permitted | Withheld:
     """Cut an event down to what one destination may see, or withhold it.
 
-    Withheld reasons: `cookieless` (a daily id is never forwarded), `opted_out`, `consent_missing`. A destination that
-    declares no purpose is withheld as well: a missing declaration is not a permission.
+    Withheld reasons: `cookieless` (a daily id is never forwarded) and those of `groups_shown()`, which decides.
     """
-    granted = judged.judgement.granted
     if judged.visitor.kind == "daily":
         return Withheld("cookieless")
-    missing = needs.base & ~granted
-    if missing or not needs.base:
-        opted_out = judged.judgement.opted_out & (SALE_OR_SHARING | TARGETED_ADVERTISING)
-        return Withheld("opted_out" if opted_out and missing & ADVERTISING_PURPOSES else "consent_missing", missing)
-
-    used = needs.base
+    judgement = judged.judgements.get(destination, judged.judgement)
+    decided = groups_shown(judgement, needs, restricted=restricted)
+    if isinstance(decided, Withheld):
+        return decided
     received = judged.received
-    shown: set[Group] = set()
-    for group in Group:
-        extra = needs.groups.get(group, 0)
-        if extra & ~granted:
-            continue
-        shown.add(group)
+    shown = decided.groups
+    used = needs.base
+    for group in shown:
         if _holds(group, judged):
-            used |= extra
+            used |= needs.groups.get(group, 0)
 
     value = Group.VALUE in shown
     page = Group.PAGE in shown
@@ -210,8 +255,9 @@ def permit(judged: Judged, destination: str, needs: Needs, goal: str | None = No
     return Permitted(
         destination=destination,
         purposes=used,
-        consent=granted,
-        opted_out=judged.judgement.opted_out,
+        consent=judgement.granted,
+        opted_out=judgement.opted_out,
+        restricted=decided.restricted,
         event_id=received.event_id,
         name=received.name,
         trust=received.trust,
@@ -238,6 +284,17 @@ def permit(judged: Judged, destination: str, needs: Needs, goal: str | None = No
 
 
 _NO_PAGE: Final = Page()
+
+
+def _only_opted_out(judgement: Judgement) -> int:
+    """Purposes that were refused by an opt-out signal and by nothing else, in a place where such a signal is an opt-out.
+
+    Where consent is needed first (opt_in), an opt-out leaves no yes behind that a restricted mode could rest on.
+    """
+    return judgement.opted_out_only if judgement.regime in _OPT_OUT_PLACES else 0
+
+
+_OPT_OUT_PLACES: Final = frozenset({Regime.OPT_OUT_SIGNAL.value, Regime.OPT_OUT.value})
 
 
 def _holds(group: Group, judged: Judged) -> bool:

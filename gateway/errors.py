@@ -103,6 +103,9 @@ CODES: Final[dict[str, Code]] = {
     "key_forbidden": Code(Kind.FORBIDDEN, _OP, "The API key may not do this on this site."),
     "admin_token_invalid": Code(Kind.UNAUTHENTICATED, _OP, "The admin token is not valid."),
     "request_foreign": Code(Kind.FORBIDDEN, _DEV, "This change was asked for by a page of another site."),
+    "form_expired": Code(
+        Kind.FORBIDDEN, Act.VISITOR, "The form is too old or belongs to another browser; open it again."
+    ),
     "idempotency_key_invalid": Code(_I, _DEV, "An Idempotency-Key is 8 to 64 characters of A-Z a-z 0-9 . _ : -."),
     "idempotency_key_reused": Code(Kind.CONFLICT, _DEV, "This Idempotency-Key was used with another body."),
     "rate_limited": Code(Kind.TOO_MANY, _TIME, "Too many requests; try again after the time in Retry-After."),
@@ -135,6 +138,7 @@ CODES: Final[dict[str, Code]] = {
     "conversion_conflict": Code(
         Kind.CONFLICT, _DEV, "This order was recorded with another value or currency; send an adjustment."
     ),
+    "site_unknown": Code(Kind.NOT_FOUND, _OP, "There is no such site in the settings."),
     "event_unknown": Code(Kind.NOT_FOUND, _DEV, "No event with this id is stored on this site."),
     "delivery_unknown": Code(Kind.NOT_FOUND, _DEV, "No such delivery is stored."),
     "not_replayable": Code(Kind.CONFLICT, _OP, "Only a dead delivery whose payload is still held can be replayed."),

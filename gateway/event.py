@@ -36,6 +36,7 @@ __all__ = [
     "Recordable",
     "Recorded",
     "Scalar",
+    "Signals",
     "Submission",
     "Submitted",
     "Touch",
@@ -147,10 +148,38 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """What the sender of an event says about consent. Sets as in `purposes`; `at_ms` None when not said."""
+    """What the sender of an event says about consent. Sets as in `purposes`; `at_ms` None when not said.
+
+    `sensitive`: the person agreed to the use of sensitive data for the purposes granted.
+    """
 
     granted: int = 0
     denied: int = 0
+    at_ms: int | None = None
+    sensitive: bool = False
+
+
+class Signals(msgspec.Struct, frozen=True, kw_only=True):
+    """Consent signals that came with an event, not decoded yet. None: not said.
+
+    `tcf` TC string, `gdpr` whether the page says that the TCF applies, `ac` additional consent string, `gpp` GPP string,
+    `gpp_sid` its applicable sections, `us_privacy`, `gcs` and `gcd` of Google's consent mode, `google` its types as set by
+    default or update: pairs of name and `granted` or `denied`. `platform`, `choice` and `categories` are what a consent
+    platform's API told the page, as pairs of key and whether it is on; `at_ms` is when the choice was made.
+    """
+
+    tcf: str | None = None
+    gdpr: bool | None = None
+    ac: str | None = None
+    gpp: str | None = None
+    gpp_sid: tuple[int, ...] | None = None
+    us_privacy: str | None = None
+    gcs: str | None = None
+    gcd: str | None = None
+    google: tuple[tuple[str, str], ...] = ()
+    platform: str | None = None
+    choice: str | None = None
+    categories: tuple[tuple[str, bool], ...] = ()
     at_ms: int | None = None
 
 
@@ -159,8 +188,9 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
     `trust` says how much the sender is believed: `browser` (anyone could have sent it), `server` (an API key),
     `signed` (an API key and a signature). `amount_minor` is in minor units of `currency`. `click_ids` and
-    `platform_ids` (vendors' own cookies) are used only under the purposes they need. `marks` are flags such as
-    `time_clamped`.
+    `platform_ids` (vendors' own cookies) are used only under the purposes they need. `minor`: the person
+    is known to be under age; `sensitive` names categories of purposes.SENSITIVE that the event tells about somebody.
+    `marks` are flags such as `time_clamped`.
     """
 
     site: str
@@ -188,6 +218,9 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     platform_ids: Mapping[str, str] = {}
     click_seen_at_ms: int | None = None
     claim: Claim | None = None
+    signals: Signals | None = None
+    minor: bool = False
+    sensitive: tuple[str, ...] = ()
     visitor_token: str | None = None
     marks: tuple[str, ...] = ()
     test: bool = False
@@ -217,7 +250,11 @@ class Recognised(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """A recognised event with the judgement, and the visitor that the judgement lets us keep."""
+    """A recognised event with the judgement, and the visitor that the judgement lets us keep.
+
+    `judgement` is the site's own. `judgements` holds those of destinations for which it came out otherwise, by name:
+    signals that speak to one kind of destination make the difference.
+    """
 
     received: Received
     visitor: Visitor
@@ -225,6 +262,7 @@ class Judged(msgspec.Struct, frozen=True):
     page: Page
     props: Mapping[str, Scalar | list[Scalar]]
     marks: tuple[str, ...] = ()
+    judgements: Mapping[str, Judgement] = {}
 
 
 class Withheld(msgspec.Struct, frozen=True):

@@ -98,6 +98,7 @@ REASONS: Final[dict[str, Reason]] = {
     "payload_too_large": Reason(_D, "The rendered event is larger than the vendor takes."),
     "refund_not_taken": Reason(_N, "The vendor has no way to take a refund."),
     "render_failed": Reason(_O, "Rendering this event failed; this is a fault of the gateway."),
+    "no_call": Reason(_N, "The vendor documents no call by which it could be told of a withdrawal or an erasure."),
     # waiting
     "fresh": Reason(_N, "Not tried yet."),
     "vendor_unavailable": Reason(_T, "The vendor could not be reached or failed."),
@@ -111,7 +112,7 @@ REASONS: Final[dict[str, Reason]] = {
     "consent_withdrawn": Reason(_V, "Consent was withdrawn while the delivery waited."),
     "subject_erased": Reason(_V, "The person was erased while the delivery waited."),
     "needs_changed": Reason(_O, "The destination needs purposes now that this event was not judged for."),
-    "destination_removed": Reason(_O, "The destination was removed from the configuration."),
+    "destination_removed": Reason(_O, "The destination is not in the configuration any more."),
     # dead
     "attempts_exhausted": Reason(_O, "The time for attempts is over."),
     "payload_unreadable": Reason(_O, "The sealed payload could not be opened with the keys at hand."),

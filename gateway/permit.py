@@ -18,13 +18,14 @@ class Permitted(msgspec.Struct, frozen=True, kw_only=True):
     """One event cut down to what one destination may see. A group that was cut is empty or None.
 
     `purposes` are all purposes that what is left rests on. `consent` is the full set of granted purposes, for vendors
-    that want to be told.
+    that want to be told. `restricted`: the visitor opted out, so it may only be sent in the vendor's restricted mode.
     """
 
     destination: str
     purposes: int
     consent: int
     opted_out: int
+    restricted: bool
     event_id: str
     name: str
     trust: str

@@ -22,13 +22,17 @@ __all__ = [
     "ALIASES",
     "ALL_PURPOSES",
     "ANALYTICS",
+    "EVERYBODY",
     "FUNCTIONAL",
     "NECESSARY",
     "PURPOSES",
     "RIGHTS",
     "SALE_OR_SHARING",
+    "SENSITIVE",
     "SENTENCES",
+    "SOURCES",
     "TARGETED_ADVERTISING",
+    "Audience",
     "Group",
     "Judgement",
     "Needs",
@@ -85,6 +89,27 @@ RIGHTS: Final[dict[str, int]] = {
 }
 """Opt-out rights of US state laws. A set bit means: the visitor has opted out."""
 
+SENSITIVE: Final[dict[str, str]] = {
+    "race": "racial or ethnic origin",
+    "religion": "religious or philosophical beliefs",
+    "health": "mental or physical health",
+    "sexual_orientation": "sex life or sexual orientation",
+    "citizenship": "citizenship or immigration status",
+    "genetic": "genetic data",
+    "biometric": "biometric data that identifies a person",
+    "precise_location": "precise location",
+    "identity_documents": "numbers of identity documents",
+    "account_access": "data that gives access to a financial or other account",
+    "union_membership": "membership of a union",
+    "message_content": "content of mail and messages",
+    "consumer_health": "consumer health data",
+    "crime_victim": "status as victim of a crime",
+    "national_origin": "national origin",
+    "transgender": "status as transgender or non-binary",
+}
+"""Categories of sensitive data: the closed list, and what each means. Events that tell one are not used for advertising
+without an explicit yes to that."""
+
 _NAMES: Final = tuple(
     tuple(name for name, bit in PURPOSES.items() if purposes & bit) for purposes in range(ALL_PURPOSES + 1)
 )
@@ -132,7 +157,7 @@ class Step(IntEnum):
 class Statement(msgspec.Struct, frozen=True):
     """What one signal says. Purposes in neither set are unset: silence, which is never a yes.
 
-    `source` names the signal for people (`sec_gpc`, `receipt`, `claim`, `backend`). `at_ms` is when the choice was made,
+    `source` names the signal: a key of SOURCES. `at_ms` is when the choice was made,
     None when the signal does not say; `trusted_time` tells whether that time can be believed (it was signed by us or
     sent by an authenticated backend). `opted_out` holds bits of RIGHTS.
     """
@@ -159,7 +184,9 @@ class Judgement(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was decided for one event, before any destination is looked at.
 
     `granted` is complete: a purpose outside it is denied. `rulings` cover every purpose exactly once. `heard` names the
-    signals that were read. `opted_out` holds bits of RIGHTS. `rules` is the version of the rules that judged.
+    signals that were read. `opted_out` holds bits of RIGHTS; `opted_out_only` are the purposes that such an opt-out refused
+    and nothing else did. `conflict` are purposes on which signals of the same step said yes and no; they are denied.
+    `rules` is the version of the rules that judged.
     """
 
     regime: str
@@ -169,6 +196,8 @@ class Judgement(msgspec.Struct, frozen=True, omit_defaults=True):
     place: str = ""
     heard: tuple[str, ...] = ()
     opted_out: int = 0
+    opted_out_only: int = 0
+    conflict: int = 0
 
 
 class Group(Enum):
@@ -186,19 +215,58 @@ class Group(Enum):
     """Value, currency, order id, items, properties."""
 
 
+class Audience(msgspec.Struct, frozen=True):
+    """To whom a signal may speak. Some signals speak to one kind of destination only.
+
+    `tcf_vendor` and `ac_provider` are the destination's numbers in the IAB vendor list and in Google's additional consent
+    list, None where it has none or none was confirmed. `google`: Google's consent mode is addressed to it.
+    """
+
+    tcf_vendor: int | None = None
+    ac_provider: int | None = None
+    google: bool = False
+
+
+EVERYBODY: Final = Audience()
+"""The site itself, and destinations no signal addresses by name."""
+
+
 class Needs(msgspec.Struct, frozen=True):
     """What a destination needs before it may see anything, and before it may see each group of fields.
 
     `base`: all of these purposes must be granted, else the event is withheld whole. `groups`: purposes each group needs
-    on top; a group that is missing here follows `base`. `tcf_vendor` and `ac_provider` are the destination's numbers in
-    the IAB vendor list and in Google's additional consent list, None where it has none or none was confirmed.
+    on top; a group that is missing here follows `base`. `audience` says which signals speak to the destination besides
+    those that speak to everybody. `restricted`: the vendor offers a restricted mode for visitors who opted out.
     """
 
     base: int
     groups: "Mapping[Group, int]"
-    tcf_vendor: int | None = None
-    ac_provider: int | None = None
+    audience: Audience = EVERYBODY
+    restricted: bool = False
 
+
+SOURCES: Final[dict[str, str]] = {
+    "minor": "the event says that the person is under age",
+    "gpp_minor": "the GPP string says that the visitor is a child without a parent's consent",
+    "sensitive": "the event tells sensitive data, and nobody agreed to its use for advertising",
+    "receipt": "the choice recorded by this gateway",
+    "sec_gpc": "Global Privacy Control",
+    "gpp": "the GPP string",
+    "gpp_sensitive": "the GPP string permits no use of the sensitive data this event tells",
+    "us_privacy": "the US Privacy string",
+    "tcf": "the TC string",
+    "tcf_no_list": "the TC string, judged without the vendor list it names",
+    "ac": "the additional consent string",
+    "claim": "the page",
+    "backend": "the owner's backend",
+    "platform": "the consent platform's cookie",
+    "bridge": "the consent platform's own interface, asked by the page",
+    "consent_mode": "Google's consent mode",
+    "dnt": "Do Not Track",
+    "exempt": "no consent is needed",
+    **{regime.value: f"the rules of the place ({regime.value})" for regime in Regime},
+}
+"""Every signal that can decide, and what it is called in a sentence."""
 
 SENTENCES: Final[dict[Step, tuple[str, str]]] = {
     Step.BLOCKED: ("", "the person is blocked: erased, or too young for this purpose"),

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, inspect
 
 from gateway import cli
+from gateway.consent_reference import consent_page
 from gateway.destinations.definition import Destination
 from gateway.destinations.registry import DESTINATIONS
 from gateway.errors import CODES
@@ -22,7 +23,7 @@ from gateway.outcome import FATE_SENTENCES, REASONS, ConversionFate, DeliveryFat
 from gateway.pages import tag
 from gateway.protocols.wire import WireBatch, WireChoice
 from gateway.purposes import PURPOSES, Group, names
-from gateway.settings import DestinationRows, Settings, Site
+from gateway.settings import ConsentPlatform, DestinationRows, Settings, Site
 
 __all__ = ["files", "main"]
 
@@ -42,6 +43,7 @@ def files() -> dict[str, str]:
         "docs/reference/choice.schema.json": schema(WireChoice),
         "docs/reference/destinations.md": destinations_page(),
         "docs/reference/commands.md": commands_page(),
+        "docs/reference/consent.md": consent_page(GENERATED),
         "docs/reference/tag.md": tag_page(),
     }
 
@@ -139,6 +141,9 @@ def rows(shape: type) -> list[Row]:
     return made
 
 
+TABLES: Final = frozenset({"destination", "consent_platform"})
+"""Rows of a site that are tables of their own."""
+
 SAMPLES: Final[Mapping[str, str]] = {
     "id": '"main"',
     "hosts": '["t.shop.example"]',
@@ -175,11 +180,14 @@ def reference_toml() -> str:
             lines += [*_comment(row), f"{row.name} = {_toml(row.default)}"]
     lines += ["", "[[site]]", f"# {(Site.__doc__ or '').strip()}"]
     for row in rows(Site):
-        if row.name == "destination":
+        if row.name in TABLES:
             continue
         lines += _comment(row)
         value = SAMPLES[row.name] if row.required else _toml(row.default)
         lines.append(f"{row.name} = {value}" if row.required or row.default is not None else f"# {row.name} = ")
+    lines += ["", "# [site.consent_platform]", f"# # {(ConsentPlatform.__doc__ or '').strip()}"]
+    for row in rows(ConsentPlatform):
+        lines += [f"# # {row.help}", f"# {row.name} = " + ('"klaro"' if row.required else "")]
     for definition in DESTINATIONS.values():
         lines += ["", "# [[site.destination]]", f"# # {definition.title}"]
         for row in rows(DestinationRows):
@@ -227,6 +235,10 @@ def settings_page() -> str:
         "## [[site]]",
         "",
         *_settings_table(Site),
+        "",
+        "## [site.consent_platform]",
+        "",
+        *_settings_table(ConsentPlatform),
         "",
         "## [[site.destination]]",
         "",
@@ -392,6 +404,8 @@ def _destination(definition: Destination) -> list[str]:
         "",
         ", ".join(f"`{field.to}`{' (required)' if field.required else ''}" for field in definition.fields) + ".",
     ]
+    told = "none is documented; the outcome is `no_call`" if definition.withdrawal is None else "a message of its own"
+    lines += ["", f"Told of withdrawals and erasures by: {told}. See [withdrawals](withdrawals.md)."]
     if definition.not_sent:
         lines += [
             "",
@@ -411,13 +425,14 @@ def commands_page() -> str:
     """Page of every command: its help, as it prints it."""
     lines = ["# Commands", "", GENERATED, "", "Exit codes: 0 fine, 1 a problem was found, 2 wrong use."]
     for path, command in _commands("gateway", cli.main):
-        context = click.Context(command, info_name=path)
+        # With the settings of the whole command line, as it prints its help when it is really asked.
+        context = click.Context(command, info_name=path, help_option_names=["-h", "--help"])
         lines += ["", f"## {path}", "", "```text", command.get_help(context).rstrip(), "```"]
     return "\n".join(lines) + "\n"
 
 
 def tag_page() -> str:
-    """Page of every published version of the tag."""
+    """Page of every published version of the tag and of its bridge."""
     lines = ["# Versions of the tag", "", GENERATED, ""]
     lines += [
         "A published version never changes. `gw.js` is the newest one; a page with a strict policy takes a numbered one:",
@@ -432,6 +447,20 @@ def tag_page() -> str:
             [
                 (name, len(made.source), len(made.gzipped), f"`sha384-{made.sha384}`")
                 for name, made in sorted(tag.VERSIONS.items(), reverse=True)
+            ],
+        ),
+        "",
+        "## The bridge",
+        "",
+        "A tag whose element has `data-consent`, or a page that calls `gateway.signals`, loads `gw-bridge.<version>.js` of the",
+        "tag's own number from the gateway. The tag knows its hash: a page needs no line for it, and no integrity of its own.",
+        "What to write: [consent platforms](../how-to/consent-platforms.md).",
+        "",
+        *_table(
+            ("version", "bytes", "bytes, gzip", "integrity"),
+            [
+                (name, len(made.source), len(made.gzipped), f"`sha384-{made.sha384}`")
+                for name, made in sorted(tag.BRIDGES.items(), reverse=True)
             ],
         ),
     ]

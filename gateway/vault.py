@@ -173,7 +173,7 @@ class Vault:
         return "Vault(***)"
 
     def signing_keys(self, use: str, site: str) -> tuple[bytes, ...]:
-        """Keys for one use (`identity`, `link`, `admin`) of one site, oldest to newest. `site` may be empty."""
+        """Keys for one use (`identity`, `link`, `form`, `admin`) of one site, oldest to newest. `site` may be empty."""
         return tuple(_derive(root, use, site) for root in self._signing)
 
     def api_secrets(self, key_id: str) -> tuple[bytes, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreError
-from gateway.flows import deliver, expire
+from gateway.flows import deliver, expire, supplies
 
 if TYPE_CHECKING:
     from gateway.flows.house import House, Placed, SiteRooms
@@ -21,6 +21,8 @@ RESTART_S: Final = 1.0
 RESTART_MAX_S: Final = 30.0
 STORE_AGAIN_MAX_S: Final = 4.0
 """Longest pause of a loop that waits for the store: lanes go on soon after a full disk has space again."""
+LIST_EVERY_S: Final = 10.0
+LIST_PAUSE_S: Final = 0.05
 SUM_EVERY_S: Final = 60.0
 EXPIRE_EVERY_S: Final = 600.0
 EXPIRE_PAUSE_S: Final = 0.2
@@ -46,6 +48,7 @@ class Workers:
         self._calm = [
             asyncio.create_task(self._supervised("sum", self._sum)),
             asyncio.create_task(self._supervised("expire", self._expire)),
+            asyncio.create_task(self._supervised("list", self._list)),
         ]
 
     def _start_lane(self, rooms: "SiteRooms", placed: "Placed") -> None:
@@ -86,10 +89,17 @@ class Workers:
                 await asyncio.sleep(EXPIRE_PAUSE_S)
             await asyncio.sleep(EXPIRE_EVERY_S)
 
+    async def _list(self) -> None:
+        while not self._stopping.is_set():
+            while await expire.list_visitors(self._house):
+                await asyncio.sleep(LIST_PAUSE_S)
+            await asyncio.sleep(LIST_EVERY_S)
+
     async def _sum(self) -> None:
         while not self._stopping.is_set():
             await asyncio.sleep(SUM_EVERY_S)
             self._house.telemetry.minute_over()
+            await supplies.refresh(self._house)
 
     async def stop(self) -> None:
         """Let requests to vendors that are under way end within STOP_S, give back everything else, and stop."""

@@ -65,4 +65,25 @@ if [ "$kind" = dev ]; then
     fi
     browser || { say "Chromium could not be installed."; exit 1; }
   fi
+
+  # Consent platforms as browsers get them, for the journeys: each package of locks/npm.txt, checked against its hash and
+  # unpacked outside of the project. Only these: their own dependencies are for building them, and no script of theirs runs.
+  cache=${XDG_CACHE_HOME:-$HOME/.cache}/tagging-gateway/npm-$(sha256sum locks/npm.txt | cut -c 1-16)
+  if [ ! -f "$cache/.installed" ]; then
+    command -v npm >/dev/null || apt_install npm
+    say "installing the packages of locks/npm.txt"
+    rm -rf "$cache"
+    mkdir -p "$cache/packed"
+    while read -r package integrity; do
+      packed=$cache/packed/$(cd "$cache/packed" && npm pack --silent --ignore-scripts "$package")
+      found=sha512-$(.venv/bin/python -c 'import base64, hashlib, sys
+print(base64.b64encode(hashlib.sha512(open(sys.argv[1], "rb").read()).digest()).decode())' "$packed")
+      if [ "$found" != "$integrity" ]; then say "$package is not what locks/npm.txt says."; exit 1; fi
+      place=$cache/${package%@*}
+      mkdir -p "$place"
+      tar -xzf "$packed" -C "$place" --strip-components=1
+    done < locks/npm.txt
+    rm -rf "$cache/packed"
+    touch "$cache/.installed"
+  fi
 fi

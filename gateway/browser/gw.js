@@ -13,13 +13,16 @@
  *   data-mode      auto (default) sends a page view; manual sends nothing until it is called
  *   data-event     sends this event once as the page loads, with data-value, data-currency, data-order-id, data-goal
  *   data-wait      milliseconds to wait for consent (default 1500); then events go out with consent unset
+ *   data-consent   where the page has the visitor's answer, separated by spaces: tcf gpp google usercentrics osano shopify
+ *                  callback. One further script of the gateway, the bridge, is loaded to ask there
  *   data-downloads file extensions whose links count as downloads (default: pdf zip ...; empty: none)
  *   data-link      other domains of the same owner, separated by spaces, to which clicks carry the visitor's id
  *
  * Attributes of elements: data-gw-event on a link, button or form sends that event on click or submit, with
  * data-gw-value, data-gw-currency, data-gw-order-id, data-gw-goal; any other data-gw-* becomes a property.
  *
- * Calls: gateway.track(name, data), gateway.page(data), gateway.consent({analytics: "granted", ...}), gateway.link(url).
+ * Calls: gateway.track(name, data), gateway.page(data), gateway.consent({analytics: "granted", ...}), gateway.link(url),
+ * gateway.signals({...}) with consent signals as the page has them.
  * Before the script has loaded: window.gateway = window.gateway || []; gateway.push(["track", "sign_up", {}]).
  */
 (function (w, d) {
@@ -30,6 +33,9 @@
   var early = w[name];
   var held = [];
   var known = null;
+  var signals;
+  var asked = [];
+  var bridged;
   var ready = 0;
   var first = 1;
   var timer = 0;
@@ -81,6 +87,7 @@
     var events = held.splice(0, 50);
     var message = { events: events, sent_at_ms: Date.now(), tag: "__VERSION__" };
     if (known) message.consent = known;
+    if (signals) message.signals = signals;
     if (n.globalPrivacyControl) message.gpc = true;
     var start = session();
     if (start) message.session = start;
@@ -115,17 +122,42 @@
     flush();
   }
 
+  function record(body) {
+    return post("/consent", JSON.stringify(Object.assign(body, arrived && { link: arrived })));
+  }
+
+  function bridge() {
+    // Reading consent platforms is not everybody's need: it is a script of its own, of the same version, loaded once.
+    if (bridged) return;
+    bridged = d.createElement("script");
+    bridged.gateway = {
+      asks: own.consent || "",
+      asked: asked,
+      api: api,
+      record: record,
+      release: release,
+      tell: function (found) { signals = found; }
+    };
+    bridged.crossOrigin = "anonymous";
+    bridged.integrity = "__BRIDGE__";
+    bridged.nonce = script.nonce;
+    bridged.src = origin + "/gw-bridge.__VERSION__.js";
+    d.head.appendChild(bridged);
+  }
+
   function consent(choice, details) {
     // The page says what the visitor chose. What is new is recorded; everything held goes out under it.
     known = choice;
     var text = JSON.stringify(choice);
-    var last;
     try {
-      last = localStorage.gwc;
-      localStorage.gwc = text;
+      if (localStorage.gwc === text) return release();
     } catch (e) {}
-    if (last === text) return release();
-    post("/consent", JSON.stringify(Object.assign({ choice: choice }, details, arrived && { link: arrived }))).then(release, release);
+    record(Object.assign({ choice: choice }, details))
+      .then(function (response) {
+        // What did not arrive is said again on the next page.
+        if (response.ok) localStorage.gwc = text;
+      })
+      .then(release, release);
   }
 
   function link(url) {
@@ -175,13 +207,22 @@
     }
   });
   d.addEventListener("submit", function (event) { marked(event.target, "submit"); }, true);
-  d.addEventListener("visibilitychange", function () { if (d.visibilityState === "hidden") flush(); });
+  d.addEventListener("visibilitychange", function () {
+    if (d.visibilityState !== "hidden") return;
+    // What the page said and the bridge has not come for yet: a withdrawal must not be lost with the page.
+    asked.forEach(function (found) { record({ signals: found }); });
+    flush();
+  });
+
+  // Whoever leaves before consent is known: what was held goes out with consent unset, and is judged so.
+  w.addEventListener("pagehide", release);
 
   var api = w[name] = {
     track: add,
     page: function (data) { return add("page_view", data); },
     consent: consent,
     link: link,
+    signals: function (found) { asked.push(found); bridge(); },
     push: function (call) { return api[call[0]].apply(api, call.slice(1)); },
     version: "__VERSION__"
   };
@@ -193,7 +234,7 @@
     api.page();
     if (own.event && fresh) {
       var data = described(script, "");
-      "global mode event wait downloads link".split(" ").forEach(function (key) { delete data[key]; });
+      "global mode event wait downloads link consent".split(" ").forEach(function (key) { delete data[key]; });
       add(own.event, data);
     }
   }
@@ -207,4 +248,5 @@
   }
 
   if (!ready) setTimeout(release, own.wait === undefined ? 1500 : +own.wait);
+  if (own.consent) bridge(); // last: a policy that forbids it stops nothing else
 })(window, document);

@@ -25,6 +25,8 @@ __all__ = [
     "Options",
     "Pace",
     "Ready",
+    "Withdrawal",
+    "Withdrawn",
 ]
 
 Options = Mapping[str, object]
@@ -98,6 +100,39 @@ class Ready(msgspec.Struct, frozen=True):
     dedup_key: str | None
 
 
+class Withdrawn(msgspec.Struct, frozen=True, kw_only=True):
+    """A withdrawal or an erasure as one destination may be told of it: ids of events it was sent, and nothing personal.
+
+    `withdrawn` and `granted` are sets as in `purposes`: what was taken back, and what is left. `part` of `parts` counts
+    from 1: a long list of events is told in several messages.
+    """
+
+    destination: str
+    record_id: str
+    erased: bool
+    at_ms: int
+    withdrawn: int
+    granted: int
+    event_ids: tuple[str, ...]
+    part: int = 1
+    parts: int = 1
+
+
+class Withdrawal(msgspec.Struct, frozen=True, kw_only=True):
+    """The call by which a vendor is told of a withdrawal or an erasure, as its documentation describes it.
+
+    `contract` names the document. One message holds at most `events_max` event ids. Messages are never batched: `request`
+    gets exactly one. `dedup` makes the key by which the receiver tells repeats, None where it cannot.
+    """
+
+    contract: str
+    events_max: int
+    make: Callable[[Withdrawn, Context], Mapping[str, object]]
+    dedup: Callable[[Withdrawn, Context], str | None]
+    request: Callable[[list[Ready], Options, int], Call]
+    read_answer: Callable[[Answer, int, int], Reading]
+
+
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one vendor.
 
@@ -105,7 +140,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     for it; empty means that the operator names the address (webhooks). `event_names` maps the gateway's event names to
     the vendor's; others are sent under their own name if `custom_events`. `default_events` are owed when the operator
     lists none. `not_sent` names every field of the contract that is never sent, with the reason: silence is not a
-    decision. `dedup` makes the key by which the vendor tells repeats, None where it cannot.
+    decision. `dedup` makes the key by which the vendor tells repeats, None where it cannot. `withdrawal` None: the vendor
+    documents no call by which it could be told of a withdrawal or an erasure, and the record says so.
     """
 
     slug: str
@@ -133,6 +169,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     request: Callable[[list[Ready], Options, int], Call]
     read_answer: Callable[[Answer, int, int], Reading]
     problems: Callable[[Options], list[str]] | None = None
+    withdrawal: Withdrawal | None = None
 
 
 ALL_CONVERSIONS: Final = ("purchase", "generate_lead", "sign_up", "subscribe", "start_trial", "contact")

@@ -28,7 +28,7 @@ from gateway.destinations.definition import (
 )
 from gateway.destinations.hashing import sha256_hex
 from gateway.exchange import Answer, Call, Credential, Reading
-from gateway.purposes import AD_PERSONALIZATION, AD_USER_DATA, ANALYTICS, Group, Needs
+from gateway.purposes import AD_PERSONALIZATION, AD_USER_DATA, ANALYTICS, Audience, Group, Needs
 from gateway.times import HOUR_MS, MINUTE_MS
 
 if TYPE_CHECKING:
@@ -286,7 +286,8 @@ GA4: Final = Destination(
         Option(name="event_names", kind="map", help="Own names: event name to Google's name."),
         Option(name="debug", kind="flag", default=False, help="Show the events in DebugView."),
     ),
-    needs=Needs(base=ANALYTICS, groups={Group.CONTACT: AD_USER_DATA}),
+    # Google's TCF support leaves analytics alone, so a TC string speaks to GA4 only where the operator says so.
+    needs=Needs(base=ANALYTICS, groups={Group.CONTACT: AD_USER_DATA}, audience=Audience(google=True)),
     event_names=EVENT_NAMES,
     custom_events=True,
     default_events=(*ALL_CONVERSIONS, "refund", "add_to_cart", "begin_checkout", "add_payment_info"),

@@ -28,7 +28,7 @@ from gateway.destinations.definition import (
 )
 from gateway.exchange import Answer, Call, Credential, Reading, Verdict
 from gateway.outcome import VerdictKind
-from gateway.purposes import AD_PERSONALIZATION, AD_USER_DATA, ADVERTISING, Group, Needs
+from gateway.purposes import AD_PERSONALIZATION, AD_USER_DATA, ADVERTISING, Audience, Group, Needs
 from gateway.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 if TYPE_CHECKING:
@@ -285,6 +285,8 @@ GOOGLE_ADS: Final = Destination(
     needs=Needs(
         base=ADVERTISING | AD_USER_DATA,
         groups={Group.CONTACT: AD_USER_DATA, Group.IDENTIFIERS: ADVERTISING, Group.DEVICE: ADVERTISING},
+        # Google Advertising Products: the number stands in Google's own tag library.
+        audience=Audience(tcf_vendor=755, google=True),
     ),
     event_names={},
     custom_events=True,

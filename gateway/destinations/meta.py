@@ -122,11 +122,11 @@ def _opt_out(event: "Permitted", context: Context) -> bool | None:
 
 
 def _processing_options(event: "Permitted", context: Context) -> list[str] | None:
-    return ["LDU"] if context.options.get("limited_data_use") else None
+    return ["LDU"] if event.restricted or context.options.get("limited_data_use") else None
 
 
 def _processing_place(event: "Permitted", context: Context) -> int | None:
-    return 0 if context.options.get("limited_data_use") else None
+    return 0 if event.restricted or context.options.get("limited_data_use") else None
 
 
 EVENT_NAMES: Final = {
@@ -351,6 +351,7 @@ META: Final = Destination(
     needs=Needs(
         base=ADVERTISING | AD_USER_DATA,
         groups={Group.CONTACT: AD_USER_DATA, Group.IDENTIFIERS: ADVERTISING, Group.DEVICE: ADVERTISING},
+        restricted=True,
     ),
     event_names=EVENT_NAMES,
     custom_events=True,

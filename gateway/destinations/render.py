@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gateway.destinations.definition import Context, Destination, Ready
+from gateway.destinations.definition import Context, Destination, Ready, Withdrawn
 from gateway.event import Payload, Unfit
+from gateway.times import DAY_MS
 
 if TYPE_CHECKING:
     from gateway.permit import Permitted
 
-__all__ = ["open_payload", "render", "vendor_name"]
+__all__ = ["open_payload", "render", "render_withdrawal", "vendor_name"]
 
 _encode: Final = msgspec.json.Encoder().encode
 SEPARATOR: Final = b"\n"
+WITHDRAWAL_AGE_MS: Final = 90 * DAY_MS
+"""How long a withdrawal that could not be passed on is kept for a replay, if the retention of dead payloads allows it."""
 
 
 def vendor_name(destination: Destination, name: str, overrides: object = None) -> str | Unfit:
@@ -66,6 +69,28 @@ def render(destination: Destination, event: "Permitted", context: Context) -> Pa
         dedup_key=destination.dedup(event, context),
         expires_at_ms=event.occurred_at_ms + destination.age_max_ms,
     )
+
+
+def render_withdrawal(destination: Destination, told: Withdrawn, context: Context) -> tuple[Payload, ...]:
+    """Make the messages by which a vendor is told of a withdrawal; none when it documents no such call."""
+    call = destination.withdrawal
+    if call is None:
+        return ()
+    parts = [
+        told.event_ids[start : start + call.events_max] for start in range(0, len(told.event_ids), call.events_max)
+    ]
+    made = []
+    for number, event_ids in enumerate(parts, 1):
+        part = msgspec.structs.replace(told, event_ids=event_ids, part=number, parts=len(parts))
+        payload = Payload(
+            destination=told.destination,
+            body=SEPARATOR + _encode(call.make(part, context)),
+            purposes=told.withdrawn,
+            dedup_key=call.dedup(part, context),
+            expires_at_ms=told.at_ms + WITHDRAWAL_AGE_MS,
+        )
+        made.append(payload)
+    return tuple(made)
 
 
 def open_payload(body: bytes, dedup_key: str | None) -> Ready:

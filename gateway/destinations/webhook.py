@@ -20,14 +20,16 @@ from gateway.destinations.definition import (
     Options,
     Pace,
     Ready,
+    Withdrawal,
+    Withdrawn,
 )
 from gateway.destinations.hashing import sha256_hex
 from gateway.destinations.normalize import clean
 from gateway.exchange import Answer, Call, Credential, Reading
 from gateway.money import major_text
 from gateway.outcome import VerdictKind
-from gateway.purposes import AD_USER_DATA, ADVERTISING, PURPOSES, Group, Needs
-from gateway.times import DAY_MS, MINUTE_MS
+from gateway.purposes import AD_USER_DATA, ADVERTISING, NECESSARY, PURPOSES, Group, Needs, names
+from gateway.times import DAY_MS, MINUTE_MS, utc_text
 
 if TYPE_CHECKING:
     from gateway.permit import Permitted
@@ -177,6 +179,33 @@ def _read_answer(answer: Answer, count: int, now_ms: int) -> Reading:
     return by_status(answer, now_ms)
 
 
+def _withdrawal(told: Withdrawn, context: Context) -> dict[str, object]:
+    """What the receiver is told: which purposes were taken back, and which of its events rest on them.
+
+    The ids are those it was sent as `data.event_id`; nothing else in it points at a person.
+    """
+    return {
+        "type": "person.erased" if told.erased else "consent.withdrawn",
+        "timestamp": utc_text(told.at_ms),
+        "data": {
+            "site": context.site,
+            "record_id": told.record_id,
+            "withdrawn": list(names(told.withdrawn & ~NECESSARY)),
+            "consent": {
+                name: "granted" if (told.granted | NECESSARY) & bit else "denied" for name, bit in PURPOSES.items()
+            },
+            "event_ids": list(told.event_ids),
+            "part": told.part,
+            "parts": told.parts,
+        },
+    }
+
+
+def _withdrawal_id(told: Withdrawn, context: Context) -> str:
+    text = f"{context.site}\x1f{told.destination}\x1f{told.record_id}\x1f{told.part}"
+    return "msg_" + sha256_hex(text)[:32]
+
+
 def _problems(options: Options) -> list[str]:
     url = options.get("url")
     parts = urlsplit(url) if isinstance(url, str) else None
@@ -222,4 +251,13 @@ WEBHOOK: Final = Destination(
     request=_request,
     read_answer=_read_answer,
     problems=_problems,
+    # 250 ids of 64 characters and the rest stay below the 20 KB that receivers are advised to expect.
+    withdrawal=Withdrawal(
+        contract="docs/reference/withdrawals.md",
+        events_max=250,
+        make=_withdrawal,
+        dedup=_withdrawal_id,
+        request=_request,
+        read_answer=_read_answer,
+    ),
 )  # fmt: skip

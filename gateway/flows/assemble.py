@@ -30,7 +30,6 @@ from gateway.event import (
 from gateway.purposes import ADVERTISING, ANALYTICS, Judgement
 
 if TYPE_CHECKING:
-    from gateway.event import Personal
     from gateway.flows.house import House, Placed, SiteRooms
 
 __all__ = ["Facts", "assemble", "clean_page", "clean_props", "clean_rest", "place_of"]
@@ -53,6 +52,7 @@ class Facts(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
     marks: tuple[str, ...] = ()
     test: bool = False
     judgement: Judgement
+    judgements: Mapping[str, Judgement] = {}
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -129,13 +129,16 @@ def _scrubbed(text: str, received: Received, *, places: bool = True) -> str:
     person, ip = received.person, received.device.ip
     if person is None and ip is None:
         return text
+    if ip is not None:
+        address = ip.reveal()
+        # An IPv4 address reads the same in capitals, so the text needs no lower case for it.
+        if len(address) > 6 and (address.lower() in text.lower() if ":" in address else address in text):
+            return links.REMOVED
+    if person is None:
+        return text
     lowered = text.lower()
-    if ip is not None and len(ip.reveal()) > 6 and ip.reveal().lower() in lowered:
-        return links.REMOVED
-    values: tuple[Personal | None, ...] = ()
-    if person is not None:
-        own = (person.first_name, person.last_name, person.street, person.date_of_birth, person.external_id)
-        values = person.values() if places else (*person.email, *person.phone, *own)
+    own = (person.first_name, person.last_name, person.street, person.date_of_birth, person.external_id)
+    values = person.values() if places else (*person.email, *person.phone, *own)
     for value in values:
         if value is None:
             continue
@@ -207,6 +210,7 @@ def _facts(rooms: "SiteRooms", judged: Judged) -> Facts:
             marks=judged.marks,
             test=received.test,
             judgement=judged.judgement,
+            judgements=judged.judgements,
         )
     return Facts(
         amount_minor=received.amount_minor,
@@ -216,6 +220,7 @@ def _facts(rooms: "SiteRooms", judged: Judged) -> Facts:
         marks=judged.marks,
         test=received.test,
         judgement=judged.judgement,
+        judgements=judged.judgements,
     )
 
 
@@ -248,7 +253,7 @@ def _owe(house: "House", rooms: "SiteRooms", judged: Judged, placed: "Placed", g
         return Owed(destination=placed.name, fate="withheld", reason="bot", detail=received.device.agent.bot)
     if received.test and not placed.send_tests:
         return Owed(destination=placed.name, fate="withheld", reason="test_event")
-    permitted = consent.permit(judged, placed.name, placed.needs, goal)
+    permitted = consent.permit(judged, placed.name, placed.needs, goal, restricted=placed.restricted)
     if isinstance(permitted, Withheld):
         return Owed(destination=placed.name, fate="withheld", reason=permitted.reason, purposes=permitted.missing)
     try:

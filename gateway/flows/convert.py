@@ -25,7 +25,9 @@ from gateway.event import (
     Visitor,
 )
 from gateway.flows.assemble import assemble, clean_page, clean_props, clean_rest
+from gateway.flows.judging import Said
 from gateway.ids import is_caller_id
+from gateway.places import place_from
 from gateway.protocols import native
 from gateway.purposes import ADVERTISING
 from gateway.schedule import Bucket
@@ -176,7 +178,10 @@ async def _prepare(house: "House", rooms: "SiteRooms", received: Received) -> tu
     own_key = rooms.visitor_key(token.visitor_id) if token is not None else None
     person = person_key(house, rooms, received.person)
     stored = await stored_of(house, rooms, own_key, person, now_ms)
-    judgement = rooms.judge(stored, (), received.claim, True)
+    said = Said(stored=stored, place=_place(house, received), trusted=True, now_ms=now_ms)
+    verdicts = rooms.judge(said, received)
+    judgement = verdicts.own
+    marks += verdicts.noted
     visitor = NOBODY
     if token is not None and consent.keeps_visitor(judgement, rooms.id_needs):
         visitor = Visitor("signed", token.visitor_id, own_key, token.issued_day)
@@ -190,7 +195,7 @@ async def _prepare(house: "House", rooms: "SiteRooms", received: Received) -> tu
             language=device.language,
             agent=devices.read_agent(agent.reveal()),
         )
-    allowed = bool(judgement.granted & ADVERTISING)
+    allowed = bool(verdicts.granted_to_some & ADVERTISING)
     named = _known_clicks(received)
     received = msgspec.structs.replace(
         received,
@@ -200,8 +205,21 @@ async def _prepare(house: "House", rooms: "SiteRooms", received: Received) -> tu
         platform_ids=received.platform_ids if allowed else _without_ads(received.platform_ids),
     )
     received = clean_rest(received)
-    judged = Judged(received, visitor, judgement, clean_page(received), clean_props(received), marks)
+    judged = Judged(received, visitor, judgement, clean_page(received), clean_props(received), marks, verdicts.others)
     return assemble(house, rooms, judged, person_key=person, strict=True), marks
+
+
+def _place(house: "House", received: Received) -> str:
+    """Where the person of a server's event is: as the event says it, else where the address it names is."""
+    person, ip = received.person, received.device.ip
+    if house.settings.places.source == "off":
+        return ""
+    if person is not None and person.country is not None:
+        region = person.region.reveal() if person.region is not None else None
+        found = place_from(person.country.reveal(), region)
+        if found:
+            return found
+    return house.place_of("", ip.reveal() if ip is not None else None)
 
 
 def _known_clicks(received: Received) -> dict[str, str]:

@@ -4,6 +4,8 @@ One lane for each destination of each site: lanes share nothing, so a vendor tha
 claimed is durable before it is sent, and what was answered is durable before the next claim: a crash in between repeats a
 request with the same dedup key, or, where the vendor knows none, leaves it unconfirmed. A store that cannot take an
 answer is asked until it can: forgetting an answer would mean to send again.
+
+Messages about withdrawals and erasures go the same way. They rest on no consent: they are sent because it was lost.
 """
 
 import asyncio
@@ -28,6 +30,7 @@ from gateway.vault import SealedUnreadable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gateway.destinations.definition import Destination, Withdrawal
     from gateway.flows.house import House, Placed, SiteRooms
 
 __all__ = ["Lane", "deliver_due", "new_lane", "next_wait_ms"]
@@ -55,6 +58,11 @@ class Lane(msgspec.Struct, kw_only=True):
 class _Opened(msgspec.Struct, frozen=True):
     due: DueDelivery
     ready: Ready
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """Events of one group may share a request; a message about a withdrawal goes alone."""
+        return ("withdrawal", str(self.due.delivery_id)) if self.due.withdrawal else (self.ready.group,)
 
 
 async def next_wait_ms(house: "House", rooms: "SiteRooms", placed: "Placed", lane: Lane) -> int:
@@ -94,13 +102,17 @@ def _sort_out(
     """Second judgement, age, and opening: what must not be sent is settled here."""
     settled: list[Settlement] = []
     opened: list[_Opened] = []
-    window_ms = placed.definition.dedup_window_ms
     for one in due:
         fate = reason = detail = None
+        window_ms = None if one.withdrawal else placed.definition.dedup_window_ms
         lost = consent.judge_again(one.purposes, one.denied_since)
-        if lost:
+        if one.payload is None:
+            fate, reason = "cancelled", "subject_erased"
+        elif lost:
             fate, reason, detail = "cancelled", "consent_withdrawn", str(lost)
-        elif placed.needs.base & ~one.purposes:
+        elif one.withdrawal and placed.definition.withdrawal is None:
+            fate, reason = "unfit", "no_call"
+        elif placed.needs.base & ~one.purposes and not one.withdrawal:
             fate, reason = "cancelled", "needs_changed"
         elif one.unsure_since_ms is not None and (
             one.dedup_key is None
@@ -127,9 +139,9 @@ def _sort_out(
 def _batches(placed: "Placed", opened: list[_Opened]) -> list[list[_Opened]]:
     """Put events into requests: same group, at most so many, at most so large."""
     batch, batches = placed.definition.batch, []
-    groups: dict[str, list[_Opened]] = {}
+    groups: dict[tuple[str, ...], list[_Opened]] = {}
     for one in opened:
-        groups.setdefault(one.ready.group, []).append(one)
+        groups.setdefault(one.group, []).append(one)
     for members in groups.values():
         part: list[_Opened] = []
         size = 0
@@ -163,7 +175,8 @@ async def _send(
             await _release(house, batch, max(now_ms, lane.rest_until_ms))
             return
         try:
-            answer, reading = await _exchange(house, placed, lane, [one.ready for one in batch])
+            means = _means(placed, batch[0])
+            answer, reading = await _exchange(house, placed, lane, means, [one.ready for one in batch])
         except Exception as error:  # noqa: BLE001 - an answer nobody foresaw must not stop the lane; it may have counted
             house.telemetry.failed("exchange_failed", destination=placed.name, kind=type(error).__name__)
             answer, reading = Answer(status=None, failure="unforeseen"), _UNFORESEEN
@@ -192,19 +205,35 @@ async def _send(
 _UNFORESEEN: Final = Reading(whole=Verdict(kind=VerdictKind.AMBIGUOUS, reason="vendor_unavailable", code="unforeseen"))
 
 
-async def _exchange(house: "House", placed: "Placed", lane: Lane, events: list[Ready]) -> tuple[Answer, Reading]:
+def _means(placed: "Placed", one: _Opened) -> "Destination | Withdrawal":
+    """What knows the vendor's request and answer: the destination, or its call for withdrawals."""
+    withdrawal = placed.definition.withdrawal
+    return withdrawal if one.due.withdrawal and withdrawal is not None else placed.definition
+
+
+async def _exchange(
+    house: "House", placed: "Placed", lane: Lane, means: "Destination | Withdrawal", events: list[Ready]
+) -> tuple[Answer, Reading]:
     """One request and the reading of its answer. A refused access token is replaced once."""
-    call = placed.definition.request(events, placed.options, house.clock.now_ms())
+    call = means.request(events, placed.options, house.clock.now_ms())
     call = msgspec.structs.replace(call, timeout_s=placed.definition.timeout_s)
     wants_token = any(credential.place == "google" for credential in call.credentials)
-    answer, reading = await _ask(house, placed, lane, call, len(events), fresh=False, wants_token=wants_token)
+    answer, reading = await _ask(house, placed, lane, means, call, len(events), fresh=False, wants_token=wants_token)
     if wants_token and answer.status == 401:
-        return await _ask(house, placed, lane, call, len(events), fresh=True, wants_token=True)
+        return await _ask(house, placed, lane, means, call, len(events), fresh=True, wants_token=True)
     return answer, reading
 
 
 async def _ask(
-    house: "House", placed: "Placed", lane: Lane, call: Call, count: int, *, fresh: bool, wants_token: bool
+    house: "House",
+    placed: "Placed",
+    lane: Lane,
+    means: "Destination | Withdrawal",
+    call: Call,
+    count: int,
+    *,
+    fresh: bool,
+    wants_token: bool,
 ) -> tuple[Answer, Reading]:
     secrets = dict(placed.secrets)
     if wants_token:
@@ -217,7 +246,7 @@ async def _ask(
     except OutboundRefused as refused:
         verdict = Verdict(kind=VerdictKind.CONFIGURATION, reason="configuration_refused", code=refused.reason)
         return Answer(status=None, failure="refused", sent=False), Reading(whole=verdict)
-    return answer, placed.definition.read_answer(answer, count, house.clock.now_ms())
+    return answer, means.read_answer(answer, count, house.clock.now_ms())
 
 
 def _learn(house: "House", rooms: "SiteRooms", placed: "Placed", lane: Lane, reading: Reading, now_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""Expire: what is past its time is deleted, in portions small enough to hold nobody up."""
+"""Expire: what is past its time is deleted, and what is new is listed, in portions small enough to hold nobody up."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,12 @@ from gateway.times import DAY_MS
 if TYPE_CHECKING:
     from gateway.flows.house import House
 
-__all__ = ["expire"]
+__all__ = ["expire", "list_visitors"]
+
+
+async def list_visitors(house: "House") -> int:
+    """Keep up the list by which a visitor's events are found. Answers how many events are left to do."""
+    return await house.store.list_visitors()
 
 
 async def expire(house: "House") -> int:

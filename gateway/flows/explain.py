@@ -1,4 +1,5 @@
-"""Explain: one event's way through the river, with every reason, as a value and as plain text."""
+"""Explain: one event's way through the river, or what came of one consent record, with every reason, as a value and as
+plain text."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -8,23 +9,26 @@ from gateway.errors import Refusal
 from gateway.flows.assemble import Facts
 from gateway.money import major_text
 from gateway.outcome import FATE_SENTENCES, REASONS
-from gateway.purposes import SENTENCES, Judgement, Ruling, Step, names
+from gateway.purposes import SENTENCES, SOURCES, Judgement, Ruling, Step, names
 from gateway.times import utc_text
 
 if TYPE_CHECKING:
     from gateway.flows.house import House
     from gateway.stores.contract import DeliveryRow
 
-__all__ = ["explain", "judgement_lines", "text_of"]
+__all__ = ["ERASED", "explain", "judgement_lines", "text_of"]
+
+ERASED: Final = "erased"
+"""The mark of an event whose person was erased."""
 
 _read_facts: Final = msgspec.json.Decoder(Facts).decode
 
 
 async def explain(house: "House", event_id: str, site: str | None) -> dict[str, object]:
-    """Everything that is known about an event. Raises Refusal `event_unknown`."""
+    """Everything that is known about an event, or about a consent record of that id. Raises Refusal `event_unknown`."""
     record = await house.store.event(event_id, site)
     if record is None:
-        raise Refusal("event_unknown")
+        return await _explain_record(house, event_id, site)
     facts = _read_facts(record.facts)
     return {
         "event_id": record.event_id,
@@ -40,6 +44,8 @@ async def explain(house: "House", event_id: str, site: str | None) -> dict[str, 
             "rules": facts.judgement.rules,
             "signals": list(facts.judgement.heard),
             "granted": list(names(facts.judgement.granted)),
+            "place": facts.judgement.place,
+            "conflict": list(names(facts.judgement.conflict)),
             "reasons": judgement_lines(facts.judgement),
         },
         "conversions": [
@@ -61,13 +67,58 @@ async def explain(house: "House", event_id: str, site: str | None) -> dict[str, 
         "touches": [
             {"kind": row.kind, "referrer": row.referrer, "click_ids": row.has_click_ids} for row in record.touches
         ],
-        "deliveries": [_delivery(row) for row in record.deliveries],
+        "deliveries": [
+            {
+                **_delivery(row),
+                "restricted": _restricted(row, facts.judgements.get(row.destination, facts.judgement)),
+                **(
+                    {"consent": judgement_lines(facts.judgements[row.destination])}
+                    if row.destination in facts.judgements
+                    else {}
+                ),
+            }
+            for row in record.deliveries
+        ],
+        "told": [_delivery(row) for row in record.told],
     }
+
+
+async def _explain_record(house: "House", record_id: str, site: str | None) -> dict[str, object]:
+    """A choice, withdrawal or erasure of the consent log, and which destinations were told of it."""
+    found = await house.store.passed_on(record_id, site)
+    if found is None:
+        raise Refusal("event_unknown")
+    entry = msgspec.json.decode(found.entry, type=_Entry)
+    return {
+        "record_id": found.record_id,
+        "site": found.site,
+        "kind": entry.event_type,
+        "occurred_at": utc_text(entry.occurred_at_ms),
+        "received_at": utc_text(entry.received_at_ms),
+        "granted": entry.granted,
+        "denied": entry.denied,
+        "method": entry.method,
+        "notice": entry.notice,
+        "told": [_delivery(row) for row in found.deliveries],
+    }
+
+
+class _Entry(msgspec.Struct):
+    """What is read of an entry of the consent log."""
+
+    event_type: str
+    occurred_at_ms: int
+    received_at_ms: int
+    granted: list[str]
+    denied: list[str]
+    method: str
+    notice: str
 
 
 def _plain_facts(facts: Facts) -> dict[str, object]:
     shown = msgspec.to_builtins(facts)
     shown.pop("judgement", None)
+    shown.pop("judgements", None)
     if facts.amount_minor is not None and facts.currency is not None:
         shown["value"] = major_text(facts.amount_minor, facts.currency)
     return {str(key): value for key, value in shown.items()}
@@ -102,6 +153,11 @@ def _delivery(row: "DeliveryRow") -> dict[str, object]:
     }
 
 
+def _restricted(row: "DeliveryRow", judgement: Judgement) -> bool:
+    """Whether an event goes in the vendor's restricted mode: it rests on purposes the visitor opted out of."""
+    return row.fate not in {"withheld", "unfit"} and bool(row.purposes & ~judgement.granted)
+
+
 def _detail(row: "DeliveryRow") -> str | None:
     """For what consent stopped, the purposes in words; else what the vendor or the rendering named."""
     if row.reason in {"consent_missing", "opted_out"}:
@@ -128,20 +184,24 @@ def _sentence(ruling: Ruling) -> str:
         return "granted, because it needs no consent"
     step = Step(ruling.step)
     because = SENTENCES[step][0 if ruling.granted else 1]
-    return f"{word} at step {step.value} ({step.name.lower()}, signal {ruling.source}), because {because}"
+    who = SOURCES.get(ruling.source, ruling.source)
+    return f"{word} at step {step.value} ({step.name.lower()}, signal {ruling.source}: {who}), because {because}"
 
 
 def text_of(found: dict[str, object]) -> str:
     """Write an explanation for people: the path through the river, a step a paragraph."""
+    if "record_id" in found:
+        return _record_text(found)
     lines = [
         f"Event {found['event_id']}  {found['name']}  on site {found['site']}",
         "",
         f"received     {found['received_at']}, sent by a {found['trust']}; it says it happened at {found['occurred_at']}",
-        f"recognised   {_VISITORS[str(found['visitor'])]}",
+        f"recognised   {_visitor(found)}",
     ]
     consent = _mapping(found["consent"])
     lines.append(
-        f"judged       regime {consent['regime']}, rules {consent['rules']}, signals heard: {_listed(consent['signals'])}"
+        f"judged       regime {consent['regime']}{_in_place(consent)}, rules {consent['rules']}, "
+        f"signals heard: {_listed(consent['signals'])}"
     )
     lines += [f"               {line}" for line in _list(consent["reasons"])]
     lines.append("recorded     facts kept: " + _listed(list(_mapping(found["facts"]))))
@@ -156,20 +216,63 @@ def text_of(found: dict[str, object]) -> str:
     if not deliveries:
         lines.append("owed         to nobody: no destination of this site takes this event")
     for delivery in deliveries:
-        lines.append(f"{delivery['destination']!s:<12} {delivery['fate']}. {FATE_SENTENCES[str(delivery['fate'])]}")
-        lines.append(f"               why: {delivery['because']}")
-        if delivery["detail"]:
-            lines.append(f"               {delivery['detail']}")
-        if delivery["who_acts"] != "nobody":
-            lines.append(f"               who must act: {delivery['who_acts']}")
-        if delivery["purposes"] and delivery["fate"] not in {"withheld", "unfit"}:
-            lines.append(f"               rests on: {_listed(delivery['purposes'])}")
-        for attempt in map(_mapping, _list(delivery["attempts"])):
-            status = attempt["status"] if attempt["status"] is not None else "no answer"
-            lines.append(f"               {attempt['at']}  {attempt['verdict']}, {status}, {attempt['latency_ms']} ms")
-        if delivery["next_attempt_at"] is not None:
-            lines.append(f"               next attempt {delivery['next_attempt_at']}")
+        lines += _delivery_lines(delivery)
+    told = [_mapping(delivery) for delivery in _list(found.get("told"))]
+    if told:
+        lines.append(
+            "withdrawn    of what this event rested on, something was taken back later; destinations were told:"
+        )
+    for delivery in told:
+        lines += _told_lines(delivery)
     return "\n".join(lines) + "\n"
+
+
+def _record_text(found: dict[str, object]) -> str:
+    """One entry of the consent log for people."""
+    lines = [
+        f"Consent record {found['record_id']}  {found['kind']}  on site {found['site']}",
+        "",
+        f"decided      {found['occurred_at']}, by {found['method']}, notice {found['notice']}",
+        f"granted      {_listed(found['granted'])}",
+        f"denied       {_listed(found['denied'])}",
+    ]
+    told = [_mapping(delivery) for delivery in _list(found["told"])]
+    if not told:
+        lines.append("told         nobody: no destination was sent anything that rests on what was taken back")
+    for delivery in told:
+        lines += _told_lines(delivery)
+    return "\n".join(lines) + "\n"
+
+
+def _told_lines(delivery: dict[str, object]) -> list[str]:
+    lines = _delivery_lines({**delivery, "purposes": []})
+    if delivery["purposes"]:
+        lines.insert(1, f"               taken back: {_listed(delivery['purposes'])}")
+    return lines
+
+
+def _delivery_lines(delivery: dict[str, object]) -> list[str]:
+    lines = [
+        f"{delivery['destination']!s:<12} {delivery['fate']}. {FATE_SENTENCES[str(delivery['fate'])]}",
+        f"               why: {delivery['because']}",
+    ]
+    if delivery.get("restricted"):
+        lines.append("               in the vendor's restricted mode: the visitor opted out, and you chose that for it")
+    if "consent" in delivery:
+        lines.append("               judged for itself, because a signal speaks to it by name:")
+        lines += [f"                 {line}" for line in _list(delivery["consent"])]
+    if delivery["detail"]:
+        lines.append(f"               {delivery['detail']}")
+    if delivery["who_acts"] != "nobody":
+        lines.append(f"               who must act: {delivery['who_acts']}")
+    if delivery["purposes"] and delivery["fate"] not in {"withheld", "unfit"}:
+        lines.append(f"               rests on: {_listed(delivery['purposes'])}")
+    for attempt in map(_mapping, _list(delivery["attempts"])):
+        status = attempt["status"] if attempt["status"] is not None else "no answer"
+        lines.append(f"               {attempt['at']}  {attempt['verdict']}, {status}, {attempt['latency_ms']} ms")
+    if delivery["next_attempt_at"] is not None:
+        lines.append(f"               next attempt {delivery['next_attempt_at']}")
+    return lines
 
 
 _VISITORS: Final = {
@@ -177,6 +280,17 @@ _VISITORS: Final = {
     "daily": "a cookieless visitor, by a keyed hash that dies with the day",
     "none": "nobody: consent allows no id, or none was sent",
 }
+
+
+def _visitor(found: dict[str, object]) -> str:
+    marks = _mapping(found["facts"]).get("marks")
+    if isinstance(marks, (list, tuple)) and ERASED in marks:
+        return "nobody any more: the person was erased"
+    return _VISITORS[str(found["visitor"])]
+
+
+def _in_place(consent: dict[str, object]) -> str:
+    return f" in {consent['place']}" if consent["place"] else ""
 
 
 def _mapping(value: object) -> dict[str, object]:

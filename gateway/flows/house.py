@@ -12,26 +12,26 @@ from typing import Final
 import msgspec
 from publicsuffixlist import PublicSuffixList
 
-from gateway import access, consent, identity, outbound
+from gateway import access, identity, outbound
 from gateway.caller import ApiKey
 from gateway.clock import Clock
 from gateway.destinations.definition import Context, Destination
 from gateway.destinations.registry import DESTINATIONS, configure
 from gateway.entropy import Entropy
 from gateway.errors import Busy, SettingsError
-from gateway.event import Claim
+from gateway.flows.judging import Judge, consent_problems, known_for
+from gateway.flows.supplies import Supplies
 from gateway.ids import EVENT_ID_BYTES, RANDOM_ID_BYTES, event_id, random_id
-from gateway.purposes import ADVERTISING, ALIASES, ANALYTICS, NECESSARY, Judgement, Needs, Regime
+from gateway.purposes import ADVERTISING, ALIASES, ANALYTICS, EVERYBODY, Needs
 from gateway.schedule import Bucket
 from gateway.settings import DestinationSettings, Secret, Settings, Site, placeholder
-from gateway.signals import gpc, registry
-from gateway.signals.carried import Carried, StoredChoice
+from gateway.signals.gvl import VendorList
 from gateway.stores.contract import Store
 from gateway.telemetry import Telemetry
 from gateway.times import year_of
 from gateway.vault import Vault
 
-__all__ = ["House", "Placed", "SiteRooms", "allowed_hosts", "build"]
+__all__ = ["House", "Placed", "SiteRooms", "allowed_hosts", "build", "placed_of", "vendors_of"]
 
 _WITHDRAWALS_KEPT: Final = 10_000
 _BUCKETS_KEPT: Final = 50_000
@@ -51,6 +51,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
     send_bots: bool
     send_tests: bool
+    restricted: bool = False
 
     def __repr__(self) -> str:
         return f"Placed({self.name!r})"
@@ -60,7 +61,6 @@ class SiteRooms(msgspec.Struct, frozen=True, kw_only=True):
     """One site with what was worked out from its settings."""
 
     site: Site
-    policy: consent.Policy
     keys: identity.Keys
     shape: identity.CookieShape
     id_cookie: str
@@ -71,7 +71,7 @@ class SiteRooms(msgspec.Struct, frozen=True, kw_only=True):
     conversion_events: frozenset[str]
     destinations: tuple[Placed, ...]
     wanted: Mapping[str, tuple[Placed, ...]]
-    judge: Callable[[StoredChoice | None, tuple[str, ...], Claim | None, bool], Judgement]
+    judge: Judge
     allows: Callable[[str], bool]
     visitor_key: Callable[[str], bytes]
 
@@ -82,7 +82,10 @@ class SiteRooms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class House(msgspec.Struct, kw_only=True):
-    """Everything a flow may need. `recent_refusals` is a bounded memory of what visitors refused since the start."""
+    """Everything a flow may need. `recent_refusals` is a bounded memory of what visitors refused since the start.
+
+    `supplies` is what the operator's own files say: vendor lists, places of addresses.
+    """
 
     settings: Settings
     by_host: Mapping[str, SiteRooms]
@@ -94,6 +97,7 @@ class House(msgspec.Struct, kw_only=True):
     clock: Clock
     entropy: Entropy
     started_at_s: int
+    supplies: Supplies
     api_keys: dict[str, ApiKey] = {}
     buckets: dict[str, Bucket] = {}
     used_links: dict[bytes, int] = {}
@@ -125,6 +129,15 @@ class House(msgspec.Struct, kw_only=True):
         if wait_s:
             raise Busy("rate_limited", retry_after_s=int(wait_s) + 1)
 
+    def place_of(self, said: str, address: str | None) -> str:
+        """The coarse place of a visitor: what a trusted proxy said, or what the database knows of the address."""
+        source = self.settings.places.source
+        if source == "header":
+            return said
+        if source == "database" and address:
+            return self.supplies.locate(address)
+        return ""
+
     def nudge(self, site: str, destination: str) -> None:
         """Tell the worker of a destination that something is due."""
         lane = self.lanes.get((site, destination))
@@ -151,6 +164,24 @@ class House(msgspec.Struct, kw_only=True):
         )
 
 
+def placed_of(site: Site) -> tuple[Placed, ...]:
+    """The destinations of a site, faulty ones left out: `problems_of()` names what is wrong with them."""
+    return tuple(place for destination in site.destination if (place := _place(site, destination, [])) is not None)
+
+
+def vendors_of(settings: Settings) -> frozenset[int]:
+    """Numbers in the IAB vendor list that some destination has."""
+    found: set[int] = set()
+    for site in settings.site:
+        for destination in site.destination:
+            definition = DESTINATIONS.get(destination.platform)
+            own = definition.needs.audience.tcf_vendor if definition is not None else None
+            number = destination.tcf_vendor if destination.tcf_vendor is not None else own
+            if number is not None:
+                found.add(number)
+    return frozenset(found)
+
+
 def allowed_hosts(settings: Settings) -> frozenset[str]:
     """Host names that outgoing requests may go to: those of the definitions in use, and the operator's webhooks."""
     hosts: set[str] = set()
@@ -175,14 +206,16 @@ def build(
     telemetry: Telemetry,
     clock: Clock,
     entropy: Entropy,
+    supplies: Supplies | None = None,
 ) -> House:
-    """Bind the rooms. Raises SettingsError with every problem found."""
-    problems: list[str] = []
+    """Bind the rooms. `supplies` is what the operator's files say, nothing by default. Raises SettingsError."""
+    problems: list[str] = consent_problems(settings)
+    supplies = supplies or Supplies()
     by_id: dict[str, SiteRooms] = {}
     by_host: dict[str, SiteRooms] = {}
     suffixes = PublicSuffixList()
     for site in settings.site:
-        rooms = _site_rooms(site, vault, suffixes, problems)
+        rooms = _site_rooms(site, vault, suffixes, supplies.lists, settings.places.source != "off", problems)
         by_id[site.id] = rooms
         for host in site.hosts:
             by_host[host] = rooms
@@ -199,19 +232,27 @@ def build(
         clock=clock,
         entropy=entropy,
         started_at_s=clock.now_ms() // 1000,
+        supplies=supplies,
     )
 
 
 def problems_of(settings: Settings) -> list[str]:
     """Every problem the destinations of all sites have, without building anything: for `gateway check`."""
-    problems: list[str] = []
+    problems: list[str] = consent_problems(settings)
     for site in settings.site:
         for destination in site.destination:
             _place(site, destination, problems)
     return problems
 
 
-def _site_rooms(site: Site, vault: Vault, suffixes: PublicSuffixList, problems: list[str]) -> SiteRooms:
+def _site_rooms(
+    site: Site,
+    vault: Vault,
+    suffixes: PublicSuffixList,
+    lists: Mapping[int, VendorList],
+    places_known: bool,
+    problems: list[str],
+) -> SiteRooms:
     shape = identity.CookieShape(site.cookie_domain)
     if site.cookie_domain and suffixes.privatesuffix(site.cookie_domain) is None:
         problems.append(f"site {site.id}: cookie_domain: {site.cookie_domain} is a public suffix, shared by strangers")
@@ -228,31 +269,12 @@ def _site_rooms(site: Site, vault: Vault, suffixes: PublicSuffixList, problems: 
         if place.enabled:
             for name in place.events:
                 wanted[name] = (*wanted.get(name, ()), place)
-    policy = consent.Policy(
-        regime=Regime(site.regime),
-        silence_grants=_named(site.granted_by_default) | NECESSARY,
-        gpc_grant_overrides=site.gpc_grant_overrides,
+    judge = Judge(
+        site,
+        known_for(site, lists),
+        {place.name: place.needs.audience for place in placed if place.needs.audience != EVERYBODY},
+        places_known=places_known,
     )
-
-    @lru_cache(maxsize=4096)
-    def judged(stored: StoredChoice | None, sec_gpc: tuple[str, ...], claim: Claim | None, trusted: bool) -> Judgement:
-        carried = Carried(
-            stored=stored,
-            sec_gpc=sec_gpc,
-            claim=claim is not None,
-            claim_granted=claim.granted if claim is not None else 0,
-            claim_denied=claim.denied if claim is not None else 0,
-            claim_at_ms=claim.at_ms if claim is not None else None,
-            claim_trusted=trusted,
-        )
-        return consent.judge(registry.read(carried), policy)
-
-    def judge(stored: StoredChoice | None, sec_gpc: tuple[str, ...], claim: Claim | None, trusted: bool) -> Judgement:
-        """Read the signals of one request and judge. The same signals always give the same judgement, so it is kept.
-
-        What strangers wrote into a header is not kept with it: only its meaning is.
-        """
-        return judged(stored, gpc.meaning(sec_gpc) if sec_gpc else (), claim, trusted)
 
     @lru_cache(maxsize=1024)
     def names_page(said: str) -> bool:
@@ -270,7 +292,6 @@ def _site_rooms(site: Site, vault: Vault, suffixes: PublicSuffixList, problems: 
 
     return SiteRooms(
         site=site,
-        policy=policy,
         keys=identity.Keys(site.id, vault.signing_keys("identity", site.id), vault.signing_keys("link", "")),
         shape=shape,
         id_cookie=identity.cookie_name(shape, identity.ID_COOKIE),
@@ -315,6 +336,14 @@ def _place(site: Site, settings: DestinationSettings, problems: list[str]) -> Pl
     needs = definition.needs
     if settings.purposes is not None:
         needs = msgspec.structs.replace(needs, base=needs.base | _named(settings.purposes))
+    if settings.tcf_vendor is not None or settings.ac_provider is not None:
+        # A vendor is found in one of the two lists: what the operator names replaces what the platform brings.
+        audience = msgspec.structs.replace(
+            needs.audience, tcf_vendor=settings.tcf_vendor, ac_provider=settings.ac_provider
+        )
+        needs = msgspec.structs.replace(needs, audience=audience)
+    if settings.opted_out == "restricted" and not needs.restricted:
+        problems.append(f"{where}: opted_out: {definition.title} has no restricted mode that is known; use withhold")
     if not needs.base:
         problems.append(
             f"{where}: purposes: declare what the receiver uses the events for, such as analytics or advertising"
@@ -329,4 +358,5 @@ def _place(site: Site, settings: DestinationSettings, problems: list[str]) -> Pl
         enabled=settings.enabled,
         send_bots=settings.send_bots,
         send_tests=settings.send_tests,
+        restricted=settings.opted_out == "restricted",
     )

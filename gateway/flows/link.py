@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway import access, consent, identity
 from gateway.errors import Refusal
+from gateway.flows.judging import Said
 from gateway.flows.receive import check_origin, stored_choice
 from gateway.ids import RANDOM_ID_BYTES, random_id
 from gateway.times import DAY_MS
@@ -35,7 +36,15 @@ def link(house: "House", rooms: "SiteRooms", request: "Request", target: str) ->
         rooms.keys, identity.cookie_values(request.cookie, rooms.id_cookie), today, rooms.site.id_days
     )
     receipt = identity.read_receipt(rooms.keys, identity.cookie_values(request.cookie, rooms.consent_cookie), now_ms)
-    judgement = rooms.judge(stored_choice(rooms, receipt, now_ms), request.sec_gpc, None, False)
+    said = Said(
+        stored=stored_choice(rooms, receipt, now_ms),
+        sec_gpc=request.sec_gpc,
+        dnt=request.dnt,
+        cookie=request.cookie_octets,
+        place=house.place_of(request.place, request.address),
+        now_ms=now_ms,
+    )
+    judgement = rooms.judge(said, None).own
     if token is None or not consent.keeps_visitor(judgement, rooms.id_needs):
         return None
     return identity.sign_link(rooms.keys, token, host, now_ms, random_id(house.entropy.token_bytes(RANDOM_ID_BYTES)))

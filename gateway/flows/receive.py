@@ -11,6 +11,7 @@ from gateway import consent, devices, identity, links
 from gateway.errors import Refusal
 from gateway.event import NOBODY, Device, Judged, Personal, Received, Submission, Visitor
 from gateway.flows.assemble import assemble, clean_page, clean_props, clean_rest
+from gateway.flows.judging import Said, Verdicts
 from gateway.flows.request import Collected, Request
 from gateway.protocols import native
 from gateway.purposes import ADVERTISING, ANALYTICS, Judgement
@@ -18,7 +19,6 @@ from gateway.signals.carried import StoredChoice
 from gateway.times import DAY_MS
 
 if TYPE_CHECKING:
-    from gateway.event import Claim
     from gateway.flows.house import House, SiteRooms
     from gateway.identity import Receipt
 
@@ -141,45 +141,76 @@ def _prepared(
         stored = stored_choice(rooms, identity.read_receipt(rooms.keys, values, now_ms), now_ms)
     if token is not None and house.recent_refusals:
         stored = _refused_lately(house, rooms, token, stored, now_ms)
-    gpc = (*request.sec_gpc, "1") if parsed.gpc else request.sec_gpc
+    said = Said(
+        stored=stored,
+        sec_gpc=(*request.sec_gpc, "1") if parsed.gpc else request.sec_gpc,
+        dnt=request.dnt,
+        cookie=request.cookie_octets,
+        place=house.place_of(request.place, request.address),
+        now_ms=now_ms,
+    )
     cookies: dict[str, str] = {}
     visitor: Visitor | None = None
     items = []
     dropped = None
-    claim: Claim | None = None
+    alike: Received | None = None
     judgement: Judgement | None = None
+    verdicts: Verdicts | None = None
+    noted: tuple[str, ...] = ()
+    counted = list(marks)  # of all events; an event itself carries its own marks and those of the request
     for received in parsed.events:
-        if judgement is None or received.claim != claim:
-            claim = received.claim
-            judgement = rooms.judge(stored, gpc, claim, False)
+        if alike is None or verdicts is None or judgement is None or not _says_the_same(received, alike):
+            alike = received
+            verdicts = rooms.judge(said, received)
+            judgement = verdicts.own
+            noted = verdicts.noted
+            counted += noted
             visitor = None
+        own: tuple[str, ...] = ()
         if rooms.site.without_analytics == "nothing" and not consent.keeps_details(judgement):
             dropped = "consent"
             continue
         arrival = links.read_arrival(received.url)
         if arrival.malformed:
-            marks = (*marks, "click_id_malformed")
+            own = ("click_id_malformed",)
         if visitor is None:
             if arrival.link_token is not None:
                 token, linked = follow_link(
                     house, rooms, arrival.link_token, links.host_of(received.url), token, now_ms
                 )
-                marks += linked
+                own += linked
             token, visitor = _visitor(house, rooms, request, judgement, token, now_ms, cookies)
         if received.click_ids:
             named = links.read_click_ids(received.click_ids)
             received = msgspec.structs.replace(received, click_ids=named.click_ids)
             if named.unknown or named.malformed:
-                marks = (*marks, "click_id_malformed")
+                own += ("click_id_malformed",)
         if arrival.campaign or arrival.click_ids or received.click_ids or cookie:
-            received = _with_arrival(rooms, request, received, arrival, judgement, now_ms, cookies)
+            received = _with_arrival(rooms, request, received, arrival, verdicts, now_ms, cookies)
         received = clean_rest(received)
+        counted += own
         judged = Judged(
-            received, visitor, judgement, clean_page(received), clean_props(received), marks + received.marks
+            received,
+            visitor,
+            judgement,
+            clean_page(received),
+            clean_props(received),
+            marks + noted + own + received.marks,
+            verdicts.others,
         )
         items.append(assemble(house, rooms, judged))
-    collected = Collected(cookies=tuple(cookies.values()), dropped=dropped, marks=marks)
+    collected = Collected(cookies=tuple(cookies.values()), dropped=dropped, marks=tuple(counted))
     return Prepared(collected, Submission(tuple(items)) if items else None)
+
+
+def _says_the_same(one: Received, other: Received) -> bool:
+    """Whether two events of a request say the same about consent, so that one judgement serves both."""
+    return (
+        one.claim == other.claim
+        and one.signals == other.signals
+        and one.minor == other.minor
+        and one.sensitive == other.sensitive
+    )
 
 
 def stored_choice(rooms: "SiteRooms", receipt: "Receipt | None", now_ms: int) -> StoredChoice | None:
@@ -264,23 +295,29 @@ def _with_arrival(
     request: Request,
     received: Received,
     arrival: links.Arrival,
-    judgement: Judgement,
+    verdicts: Verdicts,
     now_ms: int,
     cookies: dict[str, str],
 ) -> Received:
-    """Add what the page address and the cookies say about campaigns and clicks, as far as consent allows to use it."""
+    """Add what the page address and the cookies say about campaigns and clicks, as far as consent allows to use it.
+
+    What the site itself may not keep, a destination that was permitted by name may still be told of: then it is carried
+    on for the length of this request, and no cookie is set.
+    """
     cookie = request.cookie
+    usable = verdicts.granted_to_some if verdicts.others else verdicts.own.granted
     platform_ids = {
         name: values[0]
         for name, purpose in PLATFORM_COOKIES.items()
-        if name in cookie and judgement.granted & purpose and len(values := identity.cookie_values(cookie, name)) == 1
+        if name in cookie and usable & purpose and len(values := identity.cookie_values(cookie, name)) == 1
     }
-    if not judgement.granted & ADVERTISING:
+    if not verdicts.own.granted & ADVERTISING:
         if rooms.click_cookie in cookie:
             cookies["click"] = identity.expired_cookie(rooms.shape, identity.CLICK_COOKIE)
-        if not arrival.campaign and not platform_ids:
+        clicks = {**received.click_ids, **arrival.click_ids} if usable & ADVERTISING else {}
+        if not arrival.campaign and not platform_ids and not clicks and not received.click_ids:
             return received
-        return msgspec.structs.replace(received, campaign=arrival.campaign, click_ids={}, platform_ids=platform_ids)
+        return msgspec.structs.replace(received, campaign=arrival.campaign, click_ids=clicks, platform_ids=platform_ids)
     kept = None
     if rooms.click_cookie in cookie:
         values = identity.cookie_values(cookie, rooms.click_cookie)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.audit.entry import leaf_hash
+from gateway.flows import supplies
 from gateway.outcome import ConversionFate, DeliveryFate
 from gateway.times import utc_text
 
@@ -67,6 +68,7 @@ async def check(house: "House") -> dict[str, object]:
     """Look for damage and add up the sums of law 2. `problems` is empty when all is well."""
     problems = list(await house.store.check())
     tally = await house.store.tally()
+    problems += supplies.problems(house)
     problems += _sums(tally)
     entries: dict[str, int] = {}
     for rooms in house.by_id.values():

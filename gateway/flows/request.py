@@ -4,11 +4,20 @@ from collections.abc import Mapping
 
 import msgspec
 
-__all__ = ["Collected", "Request"]
+from gateway.places import place_from
+
+__all__ = ["Collected", "Request", "place_said"]
+
+
+def place_said(country: str, region: str | None) -> str:
+    """The place two headers of a trusted proxy name; empty when they name none."""
+    return place_from(country, region)
 
 
 class Request(msgspec.Struct, kw_only=True):
     """One request. Header texts are clean Unicode; `address` is the client's, found behind trusted proxies.
+    `cookie_octets` is the Cookie header with bytes that are no UTF-8 as surrogates, for readers that need every octet.
+    `place` is what a trusted proxy said of the visitor's place, empty when none did.
 
     `purposes` are the values of Sec-Purpose, Purpose and X-Moz.
     """
@@ -18,11 +27,14 @@ class Request(msgspec.Struct, kw_only=True):
     host: str
     address: str
     cookie: str = ""
+    cookie_octets: str = ""
     origin: str | None = None
     referer: str | None = None
     user_agent: str | None = None
     language: str | None = None
     sec_gpc: tuple[str, ...] = ()
+    dnt: tuple[str, ...] = ()
+    place: str = ""
     purposes: tuple[str | None, ...] = ()
     authorization: str | None = None
     signature: str | None = None

@@ -38,7 +38,7 @@ class Door:
     ) -> None:
         self.house = house
         self.table = table
-        self.trust = ProxyTrust(house.settings.proxy)
+        self.trust = ProxyTrust(house.settings.proxy, house.settings.places)
         self.admin_token = admin_token
         self.control = control
         self._tells = control or admin_token is not None

@@ -16,14 +16,14 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.errors import CODES, Busy, Kind, Refusal, StoreBusy, StoreDamaged, StoreError, StoreFull
-from gateway.flows.request import Request
+from gateway.flows.request import Request, place_said
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
     from multidict import CIMultiDictProxy
 
     from gateway.flows.house import House, SiteRooms
-    from gateway.settings import Proxy
+    from gateway.settings import Places, Proxy
 
 __all__ = [
     "STATUS",
@@ -135,7 +135,9 @@ def site_named(house: "House", host: str) -> "SiteRooms":
 class ProxyTrust:
     """Finds the client's address: the peer, or, behind trusted proxies, the last address they did not add themselves."""
 
-    def __init__(self, proxy: "Proxy") -> None:
+    def __init__(self, proxy: "Proxy", places: "Places") -> None:
+        self._place_header = places.header if places.source == "header" else ""
+        self._region_header = places.region_header
         self._networks = [ipaddress.ip_network(text, strict=False) for text in proxy.trusted]
         self._header = proxy.header
         self._trusts = lru_cache(maxsize=4096)(self._looks_trusted)
@@ -152,6 +154,16 @@ class ProxyTrust:
     def client(self, request: web.BaseRequest) -> str:
         """Address of the client as text; empty for a socket without addresses."""
         return self.client_of(request.remote or "", request.headers)
+
+    def place_of(self, peer: str, headers: "CIMultiDictProxy[str]") -> str:
+        """The place a trusted proxy names, empty when none does or it is said twice."""
+        if not self._place_header or not self._trusts(peer):
+            return ""
+        countries = headers.getall(self._place_header, ())
+        regions = headers.getall(self._region_header, ()) if self._region_header else ()
+        if len(countries) != 1 or len(regions) > 1:
+            return ""
+        return place_said(countries[0], regions[0] if regions else None)
 
     def client_of(self, peer: str, headers: "CIMultiDictProxy[str]") -> str:
         """Address of the client of a connection from `peer`."""
@@ -252,6 +264,7 @@ def read_request(request: web.BaseRequest, trust: ProxyTrust, body: bytes) -> Re
     """Make the value a flow gets. Headers that are not looked at by any flow are not copied."""
     headers = request.headers
     cookies = headers.getall("Cookie", None)
+    sent = "" if cookies is None else (cookies[0] if len(cookies) == 1 else "; ".join(cookies))
     path, _, _ = request.raw_path.partition("?")
     origin = headers.get("Origin")
     return Request(
@@ -259,12 +272,15 @@ def read_request(request: web.BaseRequest, trust: ProxyTrust, body: bytes) -> Re
         path=path,
         host=headers.get("Host", ""),
         address=trust.client(request),
-        cookie="" if cookies is None else (clean_text(cookies[0] if len(cookies) == 1 else "; ".join(cookies)) or ""),
+        cookie=clean_text(sent) or "",
+        cookie_octets=sent,
         origin=clean_text(origin),
         referer=clean_text(headers.get("Referer")),
         user_agent=clean_text(headers.get("User-Agent")),
         language=language_of(headers.get("Accept-Language")),
         sec_gpc=tuple(headers.getall("Sec-GPC", ())),
+        dnt=tuple(headers.getall("DNT", ())),
+        place=trust.place_of(request.remote or "", headers),
         purposes=(headers.get("Sec-Purpose"), headers.get("Purpose"), headers.get("X-Moz")),
         authorization=clean_text(headers.get("Authorization")),
         signature=clean_text(headers.get("X-Gateway-Signature")),

@@ -193,20 +193,25 @@ class Hit:
         if len(body) > house.settings.limits.body_max_bytes:
             raise Refusal("body_too_large")
         peer = self._connection.peername
-        address = self._door.trust.client_of(str(peer[0]) if isinstance(peer, tuple) else "", headers)
+        peer_address = str(peer[0]) if isinstance(peer, tuple) else ""
+        address = self._door.trust.client_of(peer_address, headers)
         house.limit_browser(rooms.id, address)
         cookies = headers.getall("Cookie", None)
+        sent = "" if cookies is None else "; ".join(cookies)
         request = Request(
             method="POST",
             path=_PATH,
             host="",
             address=address,
-            cookie="" if cookies is None else (clean_text("; ".join(cookies)) or ""),
+            cookie=clean_text(sent) or "",
+            cookie_octets=sent,
             origin=clean_text(origin),
             referer=clean_text(headers.get("Referer")),
             user_agent=clean_text(headers.get("User-Agent")),
             language=language_of(headers.get("Accept-Language")),
             sec_gpc=tuple(headers.getall("Sec-GPC", ())),
+            dnt=tuple(headers.getall("DNT", ())),
+            place=self._door.trust.place_of(peer_address, headers),
             body=body,
         )
         return receive.prepare(house, rooms, request)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from aiohttp import web
 
-from gateway.handlers import admin, api, choice, collect, health, snippet
+from gateway.handlers import admin, api, choice, collect, health, privacy, snippet
 
 if TYPE_CHECKING:
     from gateway.handlers.door import Door
@@ -64,10 +64,15 @@ COLLECTION: Final = (
     Route("GET", "/p.gif", collect.pixel),
     Route("GET", "/gw.js", snippet.latest),
     Route("GET", "/gw.*", snippet.versioned),
+    Route("GET", "/gw-bridge.*", snippet.bridge),
     Route("GET", "/link", collect.link),
     Route("GET", "/consent", choice.read),
     Route("POST", "/consent", choice.record),
     Route("OPTIONS", "/consent", collect.preflight),
+    Route("GET", "/privacy", privacy.page),
+    Route("POST", "/privacy", privacy.change),
+    Route("GET", "/privacy.css", privacy.style),
+    Route("GET", "/.well-known/gpc.json", privacy.gpc_statement),
     Route("POST", "/api/v1/events", api.events),
     Route("POST", "/api/v1/conversions", api.conversions),
     Route("POST", "/api/v1/conversions/batch", api.conversions),

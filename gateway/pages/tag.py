@@ -1,7 +1,7 @@
-"""The tag as it is served: every published version with its integrity hash, read once at the start.
+"""The tag and its bridge as they are served: every published version with its integrity hash, read once at the start.
 
 A published version never changes; `browser/versions/` keeps each under its number, and a test compares their hashes with
-`browser/integrity.json`.
+`browser/integrity.json` and `browser/bridge-integrity.json`. A tag knows the hash of the bridge of its own number.
 """
 
 import base64
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-__all__ = ["LATEST", "VERSIONS", "Script"]
+__all__ = ["BRIDGES", "LATEST", "VERSIONS", "Script"]
 
 
 class Script(NamedTuple):
@@ -23,12 +23,12 @@ class Script(NamedTuple):
     sha384: str
 
 
-def _read() -> dict[str, Script]:
+def _read(name: str, register: str) -> dict[str, Script]:
     folder = resources.files("gateway.browser")
-    published = msgspec.json.decode((folder / "integrity.json").read_bytes(), type=dict[str, str])
+    published = msgspec.json.decode((folder / register).read_bytes(), type=dict[str, str])
     versions = {}
     for version in published:
-        source = (folder / "versions" / f"gw.{version}.js").read_bytes()
+        source = (folder / "versions" / f"{name}.{version}.js").read_bytes()
         digest = base64.b64encode(hashlib.sha384(source).digest()).decode("ascii")
         versions[version] = Script(source, gzip.compress(source, 9, mtime=0), digest)
     return versions
@@ -38,5 +38,6 @@ def _newest(versions: dict[str, Script]) -> str:
     return max(versions, key=lambda version: tuple(int(part) for part in version.split(".")))
 
 
-VERSIONS: Final[dict[str, Script]] = _read()
+VERSIONS: Final[dict[str, Script]] = _read("gw", "integrity.json")
+BRIDGES: Final[dict[str, Script]] = _read("gw-bridge", "bridge-integrity.json")
 LATEST: Final[str] = _newest(VERSIONS)

@@ -15,14 +15,14 @@ import msgspec
 from msgspec import UNSET
 
 from gateway.errors import Refusal
-from gateway.event import NO_DEVICE, Claim, Device, Item, Person, Personal, Received
+from gateway.event import NO_DEVICE, Claim, Device, Item, Person, Personal, Received, Signals
 from gateway.money import EXPONENTS, AmountError, minor_from_major
 from gateway.protocols import reading
-from gateway.protocols.wire import PROPS_MAX, WireBatch, WireChoice, WireEvent, WirePerson
+from gateway.protocols.wire import PROPS_MAX, WireBatch, WireChoice, WireEvent, WirePerson, WireSignals
 from gateway.purposes import ALIASES
 from gateway.times import DAY_MS
 
-__all__ = ["Arrived", "Choice", "Parsed", "read", "read_choice", "read_pixel"]
+__all__ = ["Arrived", "Choice", "Parsed", "read", "read_choice", "read_claim", "read_pixel"]
 
 AHEAD_MS: Final = 600_000
 BROWSER_BACK_MS: Final = 7 * DAY_MS
@@ -64,7 +64,10 @@ class Parsed(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """A visitor's choice, read. Sets as in `purposes`; what is in neither stays as it was."""
+    """A visitor's choice, read. Sets as in `purposes`; what is in neither stays as it was.
+
+    `signals`, not decoded: with them both sets may be empty. Empty signals say: look at what the request carries now.
+    """
 
     granted: int
     denied: int
@@ -75,9 +78,10 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     visitor_token: str | None
     person: Person | None
     link_token: str | None = None
+    signals: Signals | None = None
 
 
-_SHARED: Final = frozenset(("url", "title", "referrer", "session", "consent", "consent_at_ms"))
+_SHARED: Final = frozenset(("url", "title", "referrer", "session", "consent", "consent_at_ms", "signals", "minor"))
 _NOT_SHARED: Final = tuple(field for field in WireEvent.__struct_fields__ if field not in _SHARED)
 _not_shared: Final = attrgetter(*_NOT_SHARED)
 _EMPTY: Final = _not_shared(WireBatch())
@@ -170,6 +174,7 @@ def _received(wire: WireEvent, shared: WireBatch, arrived: Arrived, skew_ms: int
         platform_ids = {name: value for name, value in named if value}
     consent = wire.consent if wire.consent is not None else shared.consent
     consent_at_ms = wire.consent_at_ms if wire.consent_at_ms is not None else shared.consent_at_ms
+    signals = wire.signals if wire.signals is not None else shared.signals
     # A server's time is believed: one from the future would outrank every refusal that is still to come.
     if server and consent_at_ms is not None and consent_at_ms > arrived.received_at_ms + AHEAD_MS:
         raise Refusal("time_out_of_range", "consent_at_ms")
@@ -198,6 +203,9 @@ def _received(wire: WireEvent, shared: WireBatch, arrived: Arrived, skew_ms: int
         platform_ids=platform_ids,
         click_seen_at_ms=wire.click_seen_at_ms,
         claim=_claim(consent, consent_at_ms) if consent is not None else None,
+        signals=_signals(signals) if signals is not None else None,
+        minor=wire.minor or shared.minor,
+        sensitive=tuple(dict.fromkeys(wire.sensitive)) if wire.sensitive else (),
         visitor_token=wire.visitor,
         marks=marks,
         test=wire.test,
@@ -310,39 +318,106 @@ def _sets(words: Mapping[str, str], field: str) -> tuple[int, int]:
 
 
 def _claim(words: Mapping[str, str], at_ms: int | None) -> Claim:
+    sensitive = False
+    if _SENSITIVE_WORD in words:
+        sensitive = words[_SENSITIVE_WORD] == "granted"
+        words = {name: word for name, word in words.items() if name != _SENSITIVE_WORD}
     granted, denied = _sets(words, "consent")
-    return Claim(granted, denied, at_ms)
+    return Claim(granted, denied, at_ms, sensitive)
+
+
+_SENSITIVE_WORD: Final = "sensitive_data"
+
+
+def read_claim(words: Mapping[str, str]) -> Claim:
+    """Read what a sender says about consent: purpose to `granted` or `denied`. Raises Refusal."""
+    for word in words.values():
+        if word not in ("granted", "denied"):
+            raise Refusal("consent_value_invalid", "consent")
+    return _claim(words, None)
+
+
+def _signals(wire: WireSignals) -> Signals:
+    """Consent signals as they came. Pairs instead of maps: the same signals are the same value."""
+    return Signals(
+        tcf=wire.tcf,
+        gdpr=None if wire.gdpr is None else bool(wire.gdpr),
+        ac=wire.ac,
+        gpp=wire.gpp,
+        gpp_sid=tuple(wire.gpp_sid) if wire.gpp_sid is not None else None,
+        us_privacy=wire.us_privacy,
+        gcs=wire.gcs,
+        gcd=wire.gcd,
+        google=tuple(sorted(wire.google.items())) if wire.google else (),
+        platform=wire.platform,
+        choice=wire.choice,
+        categories=tuple(sorted(wire.categories.items())) if wire.categories else (),
+        at_ms=wire.at_ms,
+    )
 
 
 def read_pixel(query: Mapping[str, str], referer: str | None, arrived: Arrived) -> Parsed:
     """Read the image route's query: `name`, `id`, `url`, `title`, `value`, `currency`, `order_id`, `goal`.
 
-    The page's address defaults to the Referer header. Unknown parameters are refused like unknown fields.
+    Consent strings come under the names the IAB and Google gave them: `gdpr`, `gdpr_consent`, `addtl_consent`, `gpp`,
+    `gpp_sid`, `us_privacy`, `gcs`, `gcd`. A macro nobody filled in is absent. The page's address defaults to the Referer
+    header. Unknown parameters are refused like unknown fields.
     """
     fields: dict[str, object] = {}
+    signals: dict[str, object] = {}
     for name, value in query.items():
-        if name not in _PIXEL_FIELDS:
+        if name in _PIXEL_SIGNALS:
+            if value and not value.startswith("${"):
+                signals[_PIXEL_SIGNALS[name]] = value
+        elif name not in _PIXEL_FIELDS:
             raise Refusal("field_unknown", name if name.isidentifier() and len(name) <= 40 else None)
-        if value:
+        elif value:
             fields[name] = value
+    if signals:
+        fields["signals"] = _typed(signals)
     fields.setdefault("name", "page_view")
     if referer:
         fields.setdefault("url", referer[:4_096])
     return read(msgspec.json.encode(fields), arrived)
 
 
+def _typed(signals: dict[str, object]) -> dict[str, object]:
+    """Texts of a query as the fields they stand for; what cannot be one is absent."""
+    gdpr = signals.pop("gdpr", None)
+    if gdpr in ("0", "1"):
+        signals["gdpr"] = gdpr == "1"
+    sections = signals.pop("gpp_sid", None)
+    if isinstance(sections, str):
+        numbers = [part.strip() for part in sections.split(",")[:_SECTIONS_MAX]]
+        signals["gpp_sid"] = [int(part) for part in numbers if part.isascii() and part.isdigit() and len(part) <= 3]
+    return signals
+
+
+_SECTIONS_MAX: Final = 32
 _PIXEL_FIELDS: Final = frozenset({"name", "id", "url", "title", "value", "currency", "order_id", "goal"})
+_PIXEL_SIGNALS: Final = {
+    "gdpr": "gdpr",
+    "gdpr_consent": "tcf",
+    "addtl_consent": "ac",
+    "gpp": "gpp",
+    "gpp_sid": "gpp_sid",
+    "us_privacy": "us_privacy",
+    "gcs": "gcs",
+    "gcd": "gcd",
+}
 
 
 def read_choice(body: bytes, *, server: bool) -> Choice:
     """Read a choice about consent. Raises Refusal."""
     wire = reading.decode(_read_choice, body)
-    reading.refuse_repeated_choice(body, len(wire.choice))
+    words = wire.choice if wire.choice is not UNSET else {}
+    google = wire.signals.google if wire.signals is not None else None
+    reading.refuse_repeated_choice(body, len(words) + len(google or {}))
     for field in ("link",) if server else ("decided_at_ms", "visitor", "person"):
         if getattr(wire, field) is not None:
             raise Refusal("field_unknown", field)
-    granted, denied = _sets(wire.choice, "choice")
-    if not granted and not denied:
+    granted, denied = _sets(words, "choice")
+    if not granted and not denied and wire.signals is None:
         raise Refusal("field_missing", "choice")
     return Choice(
         granted=granted,
@@ -354,4 +429,5 @@ def read_choice(body: bytes, *, server: bool) -> Choice:
         visitor_token=wire.visitor,
         person=_person(wire.person) if wire.person is not None else None,
         link_token=wire.link,
+        signals=_signals(wire.signals) if wire.signals is not None else None,
     )

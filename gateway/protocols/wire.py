@@ -19,6 +19,7 @@ __all__ = [
     "WireEvent",
     "WireItem",
     "WirePerson",
+    "WireSignals",
 ]
 
 Short = Annotated[str, Meta(max_length=256)]
@@ -35,10 +36,20 @@ PropValue = PropText | Integer | float | bool | None
 PropName = Annotated[str, Meta(min_length=1, max_length=40)]
 Word = Literal["granted", "denied"]
 
+Sensitive = Literal[
+    "race", "religion", "health", "sexual_orientation", "citizenship", "genetic", "biometric", "precise_location",
+    "identity_documents", "account_access", "union_membership", "message_content", "consumer_health", "crime_victim",
+    "national_origin", "transgender",
+]  # fmt: skip
+"""Categories of sensitive data, as in `gateway.purposes.SENSITIVE`."""
+
 PROPS_MAX: Final = 100
 
 ConsentWords = dict[Annotated[str, Meta(max_length=40)], Word]
-"""Purpose to `granted` or `denied`. Names are the gateway's purposes or Google's consent types; others are refused."""
+"""Purpose to `granted` or `denied`. Names are the gateway's purposes or Google's consent types; others are refused.
+
+On an event, `sensitive_data` may stand there too: whether the person agreed to the use of sensitive data.
+"""
 
 CONSENT_NAMES: Final = "gateway.purposes.ALIASES"
 
@@ -91,6 +102,42 @@ class Client(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     ga: Annotated[Short | None, Meta(description="Value of the visitor's _ga cookie.")] = None
 
 
+class WireSignals(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Consent signals as your page or your server has them, not decoded. What cannot be read is absent, and counted."""
+
+    tcf: Annotated[str | None, Meta(description="TC string of IAB TCF 2.")] = None
+    gdpr: Annotated[
+        bool | Literal[0, 1] | None, Meta(description="Whether the TCF applies, as the consent platform says.")
+    ] = None
+    ac: Annotated[str | None, Meta(description="Google's additional consent string.")] = None
+    gpp: Annotated[str | None, Meta(description="GPP string.")] = None
+    gpp_sid: Annotated[
+        Annotated[list[int], Meta(max_length=32)] | None, Meta(description="Sections of the GPP string that apply.")
+    ] = None
+    us_privacy: Annotated[str | None, Meta(description="US Privacy string, four characters.")] = None
+    gcs: Annotated[str | None, Meta(description="Parameter gcs of Google's consent mode.")] = None
+    gcd: Annotated[str | None, Meta(description="Parameter gcd of Google's consent mode.")] = None
+    google: Annotated[
+        dict[Annotated[str, Meta(max_length=40)], Word] | None,
+        Meta(description="Consent mode types as the page set them by default or update."),
+    ] = None
+    platform: Annotated[
+        Annotated[str, Meta(max_length=40)] | None,
+        Meta(description="Consent platform whose own interface the page asked; the site must name the same one."),
+    ] = None
+    choice: Annotated[
+        Literal["explicit", "implied", "not_required", "none"] | None,
+        Meta(description="Whether the visitor acted; only explicit counts."),
+    ] = None
+    categories: Annotated[
+        dict[Annotated[str, Meta(max_length=120)], bool] | None,
+        Meta(description="The platform's categories or services: on or off."),
+    ] = None
+    at_ms: Annotated[
+        Milliseconds | None, Meta(description="When the choice was made, milliseconds since 1970 UTC.")
+    ] = None
+
+
 class WireEvent(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One event or conversion."""
 
@@ -137,6 +184,14 @@ class WireEvent(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     consent_at_ms: Annotated[
         Milliseconds | None, Meta(description="When the visitor chose, milliseconds since 1970 UTC.")
     ] = None
+    signals: Annotated[
+        WireSignals | None, Meta(description="Consent signals, not decoded: TC string, GPP, consent mode and others.")
+    ] = None
+    minor: Annotated[bool, Meta(description="The person is known to be under age: no advertising purpose.")] = False
+    sensitive: Annotated[
+        Annotated[list[Sensitive], Meta(max_length=20)],
+        Meta(description="What the event tells about somebody that laws call sensitive, such as health."),
+    ] = msgspec.field(default_factory=list)
     click_ids: Annotated[
         dict[Annotated[str, Meta(max_length=40)], Annotated[str, Meta(max_length=512)]] | None,
         Meta(description="Click ids by parameter name, such as gclid; taken from url by themselves."),
@@ -163,11 +218,15 @@ class WireBatch(WireEvent, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class WireChoice(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A visitor's choice about consent."""
+    """A visitor's choice about consent: purpose by purpose, or as signals that are decoded and judged, or both."""
 
     choice: Annotated[
-        ConsentWords, Meta(description="Purpose to granted or denied. What is not named stays as it was.")
-    ]
+        ConsentWords | UnsetType,
+        Meta(description="Purpose to granted or denied. What is not named stays as it was. Required without signals."),
+    ] = UNSET
+    signals: Annotated[
+        WireSignals | None, Meta(description="What a consent platform says now, not decoded; may be empty.")
+    ] = None
     method: Annotated[
         Literal["banner", "settings", "signal", "api", "privacy_page"], Meta(description="How the choice was made.")
     ] = "banner"

@@ -11,6 +11,8 @@ start, and so does anything that would weaken the installation silently (a reada
 
 from gateway.settings.load import load, parse, placeholder, process_environment
 from gateway.settings.table import (
+    Consent,
+    ConsentPlatform,
     Data,
     Delivery,
     DestinationRows,
@@ -18,6 +20,7 @@ from gateway.settings.table import (
     Limits,
     Listen,
     Log,
+    Places,
     Proxy,
     Retention,
     Secret,
@@ -26,6 +29,8 @@ from gateway.settings.table import (
 )
 
 __all__ = [
+    "Consent",
+    "ConsentPlatform",
     "Data",
     "Delivery",
     "DestinationRows",
@@ -33,6 +38,7 @@ __all__ = [
     "Limits",
     "Listen",
     "Log",
+    "Places",
     "Proxy",
     "Retention",
     "Secret",

@@ -17,6 +17,8 @@ from gateway.settings.table import DestinationRows, DestinationSettings, Secret,
 
 __all__ = ["load", "parse", "placeholder", "process_environment"]
 
+_PLACE: Final = re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?\Z")
+_COUNTRY: Final = re.compile(r"[A-Z]{2}\Z")
 _PLACEHOLDER: Final = re.compile(
     r"(?i)^(change[-_ ]?me|secret|password|default|example|test|todo|x{3,}|your[-_ ].*|<.*>|\.{3})$"
 )
@@ -103,6 +105,9 @@ def _destination(
         enabled=rows.enabled,
         send_bots=rows.send_bots,
         send_tests=rows.send_tests,
+        tcf_vendor=rows.tcf_vendor,
+        ac_provider=rows.ac_provider,
+        opted_out=rows.opted_out,
         options=options,
     )
 
@@ -165,6 +170,8 @@ _LISTS: Final = frozenset(
         "linked_domains",
         "granted_by_default",
         "conversion_events",
+        "places_without_rules",
+        "purpose_one_countries",
         "trusted",
         "events",
         "purposes",
@@ -182,6 +189,11 @@ def _cross_checks(settings: Settings) -> list[str]:
     problems: list[str] = []
     hosts: dict[str, str] = {}
     ids: set[str] = set()
+    places = settings.places
+    if places.source == "database" and not places.database:
+        problems.append("places: database: source is database, so a file is needed")
+    if places.source == "header" and not settings.proxy.trusted:
+        problems.append("places: header: only a trusted proxy is believed; set proxy.trusted")
     if not settings.site:
         problems.append("site: at least one [[site]] is needed")
     for site in settings.site:
@@ -203,6 +215,16 @@ def _cross_checks(settings: Settings) -> list[str]:
         ]
         if site.granted_by_default and site.regime != "none":
             problems.append(f"{where}: granted_by_default has a meaning only under regime none")
+        problems += [
+            f"{where}: places_without_rules: {place!r} is not written as a place, such as SG or US-WY"
+            for place in site.places_without_rules
+            if _PLACE.match(place) is None
+        ]
+        problems += [
+            f"{where}: purpose_one_countries: {country!r} is not a country of two capital letters"
+            for country in site.purpose_one_countries
+            if _COUNTRY.match(country) is None
+        ]
         names: set[str] = set()
         for destination in site.destination:
             if destination.name and destination.name in names:  # without a name: a fault that is listed already

@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Meta
 
 __all__ = [
+    "Consent",
+    "ConsentPlatform",
     "Data",
     "Delivery",
     "DestinationRows",
@@ -17,6 +19,7 @@ __all__ = [
     "Limits",
     "Listen",
     "Log",
+    "Places",
     "Proxy",
     "Retention",
     "Secret",
@@ -27,6 +30,7 @@ __all__ = [
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}\Z")]
 HostName = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")]
+HeaderName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,60}\Z")]
 EventName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z")]
 
 
@@ -153,6 +157,55 @@ class Log(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 600
 
 
+class Places(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a visitor's coarse place is found. It only makes a site's regime stricter; with a source, unknown is opt_in."""
+
+    source: Annotated[
+        Literal["off", "header", "database"],
+        _row("off: every visitor gets the site's own regime. header: a trusted proxy says. database: a file is asked."),
+    ] = "off"
+    header: Annotated[
+        HeaderName, _row("Header in which a trusted proxy puts the country, ISO 3166-1, two letters.")
+    ] = "cf-ipcountry"
+    region_header: Annotated[
+        Annotated[str, Meta(pattern=r"^[a-z0-9-]{0,60}\Z")],
+        _row("Header in which it puts the state or province, ISO 3166-2; empty: none."),
+    ] = ""
+    database: Annotated[
+        str, _row("File in MaxMind's format (.mmdb) with country and subdivisions; it is read again when it changes.")
+    ] = ""
+
+
+class Consent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What reading consent signals needs besides the sites' own rows."""
+
+    gvl_dir: Annotated[
+        str,
+        _row(
+            "Directory of IAB vendor lists, vendor-list-v123.json, each version kept. Empty: gvl in the data directory. "
+            "While the version a TC string names is missing, IAB vendors are judged denied."
+        ),
+    ] = ""
+    gvl_warn_days: Annotated[
+        Annotated[int, Meta(ge=7, le=3650)], _row("Age of the newest vendor list that is warned about.", "days")
+    ] = 30
+
+
+class ConsentPlatform(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The one consent platform whose cookie and interface are read. Others' cookies are never read."""
+
+    name: Annotated[Slug, _row("Which platform: see docs/how-to/consent-platforms.md.")]
+    cookie: Annotated[str | None, _row("Name of its cookie where the site changed it. Default: the platform's.")] = None
+    mapping: Annotated[
+        Mapping[str, str | tuple[str, ...]] | None,
+        _row("Category or service to purpose, or to several. Default: the platform's own categories."),
+    ] = None
+    revision: Annotated[
+        str | int | None,
+        _row("Revision or notice now in force, where the platform writes it down; grants under an older one are void."),
+    ] = None
+
+
 class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How deliveries are attempted. A destination's own limits are stricter where the vendor's are."""
 
@@ -196,6 +249,9 @@ class DestinationSettings(msgspec.Struct, frozen=True):
     enabled: bool = True
     send_bots: bool = False
     send_tests: bool = False
+    tcf_vendor: int | None = None
+    ac_provider: int | None = None
+    opted_out: str = "withhold"
     options: Mapping[str, object] = {}
 
 
@@ -215,6 +271,22 @@ class DestinationRows(msgspec.Struct, frozen=True):
     ] = None
     send_bots: Annotated[bool, _row("Also send hits of known robots.")] = False
     send_tests: Annotated[bool, _row("Also send events marked as tests.")] = False
+    tcf_vendor: Annotated[
+        Annotated[int, Meta(ge=1, le=65_535)] | None,
+        _row(
+            "Number in the IAB vendor list. Default: the platform's, where it is confirmed; look it up, do not guess."
+        ),
+    ] = None
+    ac_provider: Annotated[
+        Annotated[int, Meta(ge=1, le=65_535)] | None,
+        _row("Number in Google's list of additional consent providers, for a vendor that is not in the IAB's."),
+    ] = None
+    opted_out: Annotated[
+        Literal["withhold", "restricted"],
+        _row(
+            "Visitors who opted out in a US state: withhold their events, or send them in the vendor's restricted mode."
+        ),
+    ] = "withhold"
 
 
 class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -251,6 +323,39 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         bool,
         _row("An explicit grant given on this site overrides Global Privacy Control in opt_in places."),
     ] = False
+    places_without_rules: Annotated[
+        tuple[str, ...],
+        _row(
+            "Places for which you say that no consent law applies, such as SG or US-WY: there the site's regime holds."
+        ),
+    ] = ()
+    consent_platform: Annotated[
+        ConsentPlatform | None, _row("The consent platform of the site: table [site.consent_platform].")
+    ] = None
+    tcf_cookie: Annotated[
+        str, _row("Cookie that holds a TC string, if the browser sends it here; empty: none is read.")
+    ] = "euconsent-v2"
+    tc_days: Annotated[
+        Annotated[int, Meta(ge=1, le=400)], _row("How old a TC string may be; the format itself sets no limit.", "days")
+    ] = 390
+    purpose_one_countries: Annotated[
+        tuple[str, ...],
+        _row("Publisher countries where storage rests on national law when a TC string says purpose 1 was not shown."),
+    ] = ()
+    functional_custom_purpose: Annotated[
+        Annotated[int, Meta(ge=1, le=63)] | None,
+        _row("Custom purpose of your TC strings that means functional. Default: none, functional stays unset."),
+    ] = None
+    consent_mode: Annotated[
+        Literal["deny", "source", "off"],
+        _row(
+            "Google's consent mode, for Google destinations: deny may only deny; source is how the site tells the choice, "
+            "and grants too; off is not read."
+        ),
+    ] = "deny"
+    do_not_track: Annotated[
+        bool, _row("Read DNT: 1 as a refusal in opt_in places, unless something granted explicitly.")
+    ] = False
     id_needs: Annotated[Literal["analytics", "advertising"], _row("Purpose that allows the id cookie.")] = "analytics"
     id_days: Annotated[Annotated[int, Meta(ge=1, le=400)], _row("Life of the id cookie, renewed on use.", "days")] = 390
     click_days: Annotated[Annotated[int, Meta(ge=1, le=400)], _row("Life of the click cookie.", "days")] = 90
@@ -269,6 +374,17 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         Annotated[str, Meta(max_length=40)],
         _row("Version of the consent text. A recorded grant given under another version no longer counts."),
     ] = "1"
+    language: Annotated[
+        Literal["en", "de"],
+        _row("Language of the visitor's own page where the browser asks for none that it has."),
+    ] = "en"
+    gpc_statement: Annotated[
+        Annotated[str, Meta(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?\Z")],
+        _row(
+            "Day of your statement that this site honours Global Privacy Control, YYYY-MM-DD: it is published as "
+            "/.well-known/gpc.json. Empty: no statement is made. The signal is honoured either way."
+        ),
+    ] = ""
     conversion_events: Annotated[
         tuple[EventName, ...],
         _row("Events that are conversions; each is a goal of its own name."),
@@ -290,4 +406,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     log: Annotated[Log, _row("Logging.")] = Log()
     delivery: Annotated[Delivery, _row("Delivery.")] = Delivery()
     retention: Annotated[Retention, _row("Retention.")] = Retention()
+    places: Annotated[Places, _row("Places of visitors.")] = Places()
+    consent: Annotated[Consent, _row("Consent signals.")] = Consent()
     site: Annotated[tuple[Site, ...], _row("Sites: [[site]] tables.")]

@@ -3,16 +3,29 @@
 A recorded choice splits in two: what was refused stands at step 2 and is stronger than anything the event claims; what
 was granted stands at step 7 and is weaker. So a refusal holds until the visitor makes a new choice, and a page that
 says "granted" by mistake cannot undo it.
+
+What an event says about the person stands at step 1: of somebody under age, and of sensitive data that nobody agreed to
+be used, no advertising purpose is left, whatever else was said.
 """
 
 from typing import TYPE_CHECKING
 
-from gateway.purposes import Statement, Step
+from gateway.purposes import ADVERTISING_PURPOSES, Statement, Step
 
 if TYPE_CHECKING:
     from gateway.signals.carried import Carried
 
-__all__ = ["from_claim", "from_receipt"]
+__all__ = ["from_claim", "from_person", "from_receipt"]
+
+
+def from_person(carried: "Carried") -> tuple[Statement, ...]:
+    """Read what the event says of the person."""
+    statements: tuple[Statement, ...] = ()
+    if carried.minor:
+        statements = (Statement(Step.BLOCKED, "minor", denied=ADVERTISING_PURPOSES),)
+    if carried.sensitive and not carried.sensitive_agreed:
+        statements += (Statement(Step.BLOCKED, "sensitive", denied=ADVERTISING_PURPOSES),)
+    return statements
 
 
 def from_receipt(carried: "Carried") -> tuple[Statement, ...]:

@@ -7,15 +7,17 @@ store promises:
 * The first event with an id and the first conversion with a key win, whatever happens at the same moment.
 * Deliveries are written for a counted conversion and for a first event only.
 * `claim` gives one delivery to one worker at a time, and what was claimed is durable before it is sent.
+* A choice that takes purposes back, and an erasure, owe a message to every destination that may hold something that
+  rests on them, in the same transaction, by whatever door they came: see `pass_on_with`.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from gateway.caller import ApiKey
-from gateway.event import ConsentChange, Submission
+from gateway.event import ConsentChange, Owed, Submission
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -29,9 +31,16 @@ __all__ = [
     "DeadRow",
     "DeliveryRow",
     "DueDelivery",
+    "Erased",
     "EventRecord",
+    "Held",
+    "HeldTouch",
     "LogEntry",
+    "PassOn",
+    "PassedOn",
+    "Passing",
     "RecentRow",
+    "RecordRow",
     "Settlement",
     "Store",
     "Tally",
@@ -56,6 +65,9 @@ class DueDelivery(msgspec.Struct, frozen=True):
 
     `denied_since` are purposes the visitor or person refused since the judgement, or earlier and told only since.
     `attempts` counts this one too. `unsure_since_ms`: an earlier attempt of that time may have reached the vendor.
+    `payload` is None when the person was erased while it was being sent. `withdrawal`: the destination is to be told
+    of a withdrawal; `event_id` is then the id of the consent record, `purposes` are those that were lost, and nothing was
+    denied since.
     """
 
     delivery_id: int
@@ -68,7 +80,8 @@ class DueDelivery(msgspec.Struct, frozen=True):
     expires_at_ms: int
     dedup_key: str | None
     unsure_since_ms: int | None
-    payload: bytes
+    payload: bytes | None
+    withdrawal: bool = False
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +161,7 @@ class TouchRow(msgspec.Struct, frozen=True):
 
 
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything stored about one event."""
+    """Everything stored about one event. `told` are messages about withdrawals that concern its deliveries."""
 
     site: str
     event_id: str
@@ -161,6 +174,7 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
     conversions: tuple[ConversionRow, ...] = ()
     touches: tuple[TouchRow, ...] = ()
     deliveries: tuple[DeliveryRow, ...] = ()
+    told: tuple[DeliveryRow, ...] = ()
 
 
 class WaitingRow(msgspec.Struct, frozen=True):
@@ -220,6 +234,80 @@ class LogEntry(msgspec.Struct, frozen=True):
     leaf_hash: bytes
 
 
+class Passing(msgspec.Struct, frozen=True, kw_only=True):
+    """A withdrawal or erasure that has to be passed on.
+
+    `granted` is what is left, `lost` what was taken back, sets as in `purposes`. `sent` maps destinations to the ids of
+    events they may hold that rest on what was lost, oldest first: accepted, unconfirmed, or under way at this moment.
+    """
+
+    site: str
+    record_id: str
+    at_ms: int
+    granted: int
+    lost: int
+    erased: bool
+    sent: Mapping[str, tuple[str, ...]]
+
+
+PassOn = Callable[[Passing], Sequence[Owed]]
+"""Makes what destinations are owed then: a message, or the reason why there is none. Must not raise: it is called inside
+the transaction, maybe in another thread."""
+
+
+class RecordRow(msgspec.Struct, frozen=True):
+    """One recorded choice of a subject. `payload` is the JSON that the entry of the log commits to."""
+
+    record_id: str
+    payload: bytes
+    received_at_ms: int
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is stored of one subject. `deliveries` and `told` count by destination and fate; `records` is oldest first."""
+
+    events: int
+    first_at_ms: int | None
+    last_at_ms: int | None
+    conversions: int
+    touches: int
+    deliveries: Mapping[tuple[str, str], int]
+    told: Mapping[tuple[str, str], int]
+    records: tuple[RecordRow, ...]
+
+
+class HeldTouch(msgspec.Struct, frozen=True):
+    """One touch of a subject with its sealed click ids; `visitor_key` is what they are sealed to."""
+
+    event_id: str
+    kind: str
+    occurred_at_ms: int
+    visitor_key: bytes
+    referrer: str | None
+    campaign: bytes | None
+    click_ids: bytes | None
+
+
+class PassedOn(msgspec.Struct, frozen=True):
+    """One entry of the consent log, and what destinations were told because of it."""
+
+    site: str
+    record_id: str
+    entry: bytes
+    deliveries: tuple[DeliveryRow, ...]
+
+
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
+    """What an erasure did: rows that lost the person (`events`, `conversions`), that are gone (`touches`, `records`), and
+    deliveries that were `cancelled`."""
+
+    events: int
+    conversions: int
+    touches: int
+    records: int
+    cancelled: int
+
+
 class Store(Protocol):
     """What flows may ask of a store. Every method may raise StoreError and its kinds; nothing is half done then."""
 
@@ -232,6 +320,36 @@ class Store(Protocol):
 
         Answers `recorded`, or `stale` when the subject's state is not `previous_record_id` any more.
         """
+        ...
+
+    def pass_on_with(self, pass_on: PassOn) -> None:
+        """Say how withdrawals and erasures are turned into what destinations are owed. Without it nothing is."""
+        ...
+
+    def erase(self, change: ConsentChange, reduce: Callable[[bytes], bytes]) -> Awaitable[Erased | None]:
+        """Take the subject of `change` out of everything stored on the site, in one transaction.
+
+        Events stay as `reduce` leaves their facts, without visitor and person, and with them conversions and settled
+        deliveries. What waits is cancelled; what is being sent is not sent again. Touches, recorded choices and the
+        subject's state are deleted. The log gets the entry; its record names nobody. Answers None when the subject's
+        state is not `previous_record_id` any more: then nothing was done.
+        """
+        ...
+
+    async def held(self, site: str, subject_key: bytes) -> Held:
+        """Count what is stored of a visitor or person."""
+        ...
+
+    async def events_of(self, site: str, subject_key: bytes, start: int, limit: int) -> Sequence[EventRecord]:
+        """Return events of a subject from number `start` on, oldest first, with conversions and deliveries."""
+        ...
+
+    async def touches_of(self, site: str, subject_key: bytes, limit: int) -> Sequence[HeldTouch]:
+        """Return the touches of a subject, oldest first."""
+        ...
+
+    async def passed_on(self, record_id: str, site: str | None) -> PassedOn | None:
+        """Return an entry of the consent log by its record id, with what destinations were told because of it."""
         ...
 
     async def consent_state(self, site: str, subject_key: bytes) -> ConsentState | None:
@@ -309,6 +427,13 @@ class Store(Protocol):
 
     async def expire(self, *, now_ms: int, events_before_ms: int, attempts_before_ms: int, dead_before_ms: int) -> int:
         """Delete one bounded portion of what is past its time. Answers how many rows went; 0 means done."""
+        ...
+
+    async def list_visitors(self) -> int:
+        """Keep up the list by which a visitor's events are found, one bounded portion. Answers how many are left to do.
+
+        What is not listed yet is found all the same, by looking through the newest events.
+        """
         ...
 
     async def check(self) -> Sequence[str]:

@@ -5,70 +5,32 @@ with it works with them.
 """
 
 import asyncio
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from gateway.caller import ApiKey
-from gateway.event import ConsentChange, Recordable, Recorded, Submission, Submitted
+from gateway.event import ConsentChange, Owed, Recordable, Recorded, Submission, Submitted
 from gateway.stores.contract import (
     AttemptRow,
     ConsentState,
     ConversionRow,
-    DeadRow,
     DeliveryRow,
     DueDelivery,
-    EventRecord,
+    Erased,
     LogEntry,
-    RecentRow,
+    Passing,
+    PassOn,
     Settlement,
-    Tally,
-    TouchRow,
-    WaitingRow,
 )
+from gateway.stores.memory_reading import WITHDRAWAL, ConversionCell, DeliveryCell, MemoryReading
 from gateway.stores.recording import named
 
 __all__ = ["MemoryStore"]
 
 
-class _Delivery(msgspec.Struct, kw_only=True):
-    row: DeliveryRow
-    site: str
-    event_id: str
-    event_name: str
-    visitor_key: bytes | None
-    person_key: bytes | None
-    payload: bytes | None
-    leased_until_ms: int | None = None
-    unsure_since_ms: int | None = None
-
-
-class _Conversion(msgspec.Struct, kw_only=True):
-    row: ConversionRow
-    site: str
-    event_id: str
-    key: str
-
-
-class MemoryStore:
+class MemoryStore(MemoryReading):
     """See `contract.Store` for what each method promises."""
-
-    damaged = False
-    waiting_jobs = 0
-
-    def __init__(self, sites: tuple[str, ...]) -> None:
-        self._sites = {site: number for number, site in enumerate(sites, 1)}
-        self._events: dict[tuple[str, str], Recordable] = {}
-        self._conversions: list[_Conversion] = []
-        self._deliveries: dict[int, _Delivery] = {}
-        self._states: dict[tuple[str, bytes], ConsentState] = {}
-        self._log: dict[str, list[LogEntry]] = {site: [] for site in sites}
-        self._records: dict[str, ConsentChange] = {}
-        self._once: dict[tuple[str, bytes], int] = {}
-        self._idempotent: dict[tuple[str, str], tuple[bytes, tuple[Recorded, ...], int]] = {}
-        self._keys: dict[str, ApiKey] = {}
-        self._delivery_ids = itertools.count(1)
 
     # -------------------------------------------------------------- writing
 
@@ -138,7 +100,7 @@ class MemoryStore:
         row = ConversionRow(
             conversion_id, claim.goal, claim.order_id, claim.amount_minor, claim.currency, claim.test, fate, reason, counted_id
         )  # fmt: skip
-        self._conversions.append(_Conversion(row=row, site=event.site, event_id=event.event_id, key=claim.key))
+        self._conversions.append(ConversionCell(row=row, site=event.site, event_id=event.event_id, key=claim.key))
         if first is not None:
             return Recorded("duplicate", counted_id, first.event_id)
         return Recorded("counted", conversion_id, event.event_id)
@@ -146,26 +108,31 @@ class MemoryStore:
     def _owe(self, item: Recordable) -> None:
         event = item.event
         for owed in item.owed:
-            at_ms = event.received_at_ms
-            row = DeliveryRow(
-                next(self._delivery_ids), owed.destination, owed.fate, owed.reason, owed.detail, owed.purposes, at_ms,
-                at_ms, 0, owed.expires_at_ms, owed.dedup_key, None if owed.fate == "waiting" else at_ms,
-            )  # fmt: skip
-            self._deliveries[row.delivery_id] = _Delivery(
-                row=row,
-                site=event.site,
-                event_id=event.event_id,
-                event_name=event.name,
-                visitor_key=event.visitor_key,
-                person_key=item.person_key,
-                payload=owed.payload,
-            )
+            cell = self._new_cell(owed, event.site, event.received_at_ms, event.event_id, event.name)
+            cell.visitor_key, cell.person_key = event.visitor_key, item.person_key
+
+    def _new_cell(self, owed: Owed, site: str, at_ms: int, event_id: str, event_name: str) -> DeliveryCell:
+        row = DeliveryRow(
+            next(self._delivery_ids), owed.destination, owed.fate, owed.reason, owed.detail, owed.purposes, at_ms,
+            at_ms, 0, owed.expires_at_ms, owed.dedup_key, None if owed.fate == "waiting" else at_ms,
+        )  # fmt: skip
+        cell = self._deliveries[row.delivery_id] = DeliveryCell(
+            row=row,
+            site=site,
+            event_id=event_id,
+            event_name=event_name,
+            visitor_key=None,
+            person_key=None,
+            payload=owed.payload,
+        )
+        return cell
 
     async def choose(self, change: ConsentChange) -> str:
         """Append one choice."""
         return self._choose(change)
 
     def _choose(self, change: ConsentChange) -> str:
+        refused_before = 0
         if change.subject_key is not None and change.subject_tag is not None:
             key = (change.site, change.subject_key)
             known = self._states.get(key)
@@ -173,25 +140,93 @@ class MemoryStore:
                 return "stale"
             if known is not None and known.subject_tag != change.subject_tag:
                 return "stale"
+            refused_before = known.denied if known is not None else 0
             self._states[key] = ConsentState(
                 change.subject_tag, change.granted, change.denied, change.decided_at_ms, change.notice, change.record_id
             )
-        log = self._log[change.site]
-        log.append(LogEntry(len(log), change.record_id, change.entry, change.leaf_hash))
-        self._records[change.record_id] = change
+        self._append(change)
         if change.lost and change.subject_key is not None:
             for delivery in self._waiting():
                 rests = delivery.row.purposes & change.lost and delivery.leased_until_ms is None
                 if rests and change.subject_key in (delivery.visitor_key, delivery.person_key):
                     lost = str(delivery.row.purposes & change.lost)
                     self._put(delivery, change.received_at_ms, "cancelled", "consent_withdrawn", detail=lost)
+            newly = change.lost & ~refused_before
+            if newly:
+                self._tell(change, self._sent_of(change, newly), lost=newly, erased=False)
         return "recorded"
 
-    def _waiting(self) -> Iterator[_Delivery]:
-        return (delivery for delivery in list(self._deliveries.values()) if delivery.row.fate == "waiting")
+    def _append(self, change: ConsentChange) -> None:
+        log = self._log[change.site]
+        log.append(LogEntry(len(log), change.record_id, change.entry, change.leaf_hash))
+        self._records[change.record_id] = change
+
+    def pass_on_with(self, pass_on: PassOn) -> None:
+        """Say how withdrawals are passed on."""
+        self._pass_on = pass_on
+
+    def _sent_of(self, change: ConsentChange, lost: int) -> dict[str, tuple[str, ...]]:
+        if change.subject_key is None:
+            return {}
+        event_ids = {item.event.event_id for item in self._own_items(change.site, change.subject_key)}
+        sent: dict[str, tuple[str, ...]] = {}
+        for one in self._of_events(change.site, event_ids):
+            held = one.row.fate in {"accepted", "unconfirmed"}
+            if one.row.purposes & lost and (held or one.unsure_since_ms or one.leased_until_ms):
+                sent[one.row.destination] = (*sent.get(one.row.destination, ()), one.event_id)
+        return sent
+
+    def _tell(self, change: ConsentChange, sent: Mapping[str, tuple[str, ...]], *, lost: int, erased: bool) -> None:
+        if self._pass_on is None or not sent:
+            return
+        at_ms = change.received_at_ms
+        passing = Passing(
+            site=change.site, record_id=change.record_id, at_ms=at_ms, granted=change.granted, lost=lost,
+            erased=erased, sent=sent,
+        )  # fmt: skip
+        for owed in self._pass_on(passing):
+            self._new_cell(owed, change.site, at_ms, change.record_id, WITHDRAWAL).withdrawal = True
+
+    async def erase(self, change: ConsentChange, reduce: Callable[[bytes], bytes]) -> Erased | None:
+        """Take a subject out of everything stored."""
+        subject = change.subject_key
+        if subject is None:
+            raise TypeError("an erasure needs a subject")
+        known = self._states.pop((change.site, subject), None)
+        if (known.record_id if known else None) != change.previous_record_id:
+            if known is not None:
+                self._states[change.site, subject] = known
+            return None
+        items = self._own_items(change.site, subject)
+        event_ids = {item.event.event_id for item in items}
+        sent = self._sent_of(change, change.lost)
+        cancelled = 0
+        for one in self._of_events(change.site, event_ids):
+            if one.row.fate == "waiting" and one.leased_until_ms is None:
+                self._put(one, change.received_at_ms, "cancelled", "subject_erased", detail=None)
+                cancelled += 1
+            one.payload = one.visitor_key = one.person_key = None
+        for item in items:
+            bare = msgspec.structs.replace(
+                item.event, visitor_kind="none", visitor_key=None, facts=reduce(item.event.facts)
+            )
+            left = msgspec.structs.replace(item, event=bare, person_key=None, touch=None)
+            self._events[change.site, item.event.event_id] = left
+        own = [r for r, known in self._records.items() if (known.site, known.subject_key) == (change.site, subject)]
+        for record_id in own:
+            del self._records[record_id]
+        self._append(msgspec.structs.replace(change, subject_key=None))
+        self._tell(change, sent, lost=change.lost, erased=True)
+        return Erased(
+            events=len(items),
+            conversions=sum(1 for c in self._conversions if c.site == change.site and c.event_id in event_ids),
+            touches=sum(1 for item in items if item.touch is not None),
+            records=len(own),
+            cancelled=cancelled,
+        )
 
     @staticmethod
-    def _put(delivery: _Delivery, at_ms: int, fate: str, reason: str, **changes: object) -> None:
+    def _put(delivery: DeliveryCell, at_ms: int, fate: str, reason: str, **changes: object) -> None:
         settled = None if fate == "waiting" else at_ms
         delivery.row = msgspec.structs.replace(delivery.row, fate=fate, reason=reason, settled_at_ms=settled, **changes)
         delivery.leased_until_ms = None
@@ -225,7 +260,8 @@ class MemoryStore:
             taken.append(
                 DueDelivery(
                     row.delivery_id, delivery.event_id, delivery.event_name, row.purposes, denied, row.judged_at_ms,
-                    row.attempts, row.expires_at_ms, row.dedup_key, delivery.unsure_since_ms, delivery.payload or b"",
+                    row.attempts, row.expires_at_ms, row.dedup_key, delivery.unsure_since_ms, delivery.payload,
+                    delivery.withdrawal,
                 )
             )  # fmt: skip
         return taken
@@ -317,113 +353,20 @@ class MemoryStore:
             if delivery.row.fate == "dead" and delivery.payload is not None and old:
                 delivery.payload = None
                 gone += 1
-        held = {(delivery.site, delivery.event_id) for delivery in self._waiting()}
+        held = {(delivery.site, delivery.event_id) for delivery in self._waiting() if not delivery.withdrawal}
         for key in [
             k for k, item in self._events.items() if item.event.received_at_ms < events_before_ms and k not in held
         ]:
             del self._events[key]
             self._conversions = [c for c in self._conversions if (c.site, c.event_id) != key]
-            self._deliveries = {n: d for n, d in self._deliveries.items() if (d.site, d.event_id) != key}
+            gone_ids = {d.row.delivery_id for d in self._of_events(key[0], {key[1]})}
+            self._deliveries = {n: d for n, d in self._deliveries.items() if n not in gone_ids}
             gone += 1
-        return gone
-
-    # -------------------------------------------------------------- reading
-
-    async def consent_state(self, site: str, subject_key: bytes) -> ConsentState | None:
-        """Return the last choice of a subject."""
-        return self._states.get((site, subject_key))
-
-    async def next_due_at_ms(self, site: str, destination: str) -> int | None:
-        """Return when the next delivery is due."""
-        return min(
-            (
-                max(delivery.row.due_at_ms, delivery.leased_until_ms or 0)
-                for delivery in self._waiting()
-                if (delivery.site, delivery.row.destination) == (site, destination)
-            ),
-            default=None,
-        )
-
-    async def event(self, event_id: str, site: str | None) -> EventRecord | None:
-        """Return everything stored about one event."""
-        for (own_site, own_id), item in self._events.items():
-            if own_id != event_id or site not in (None, own_site):
-                continue
-            event = item.event
-            key = (own_site, own_id)
-            deliveries = [d.row for d in self._deliveries.values() if (d.site, d.event_id) == key]
-            t = item.touch
-            touches = (
-                (TouchRow(t.kind, t.occurred_at_ms, t.referrer, t.campaign, t.click_ids is not None),) if t else ()
-            )
-            return EventRecord(
-                site=own_site,
-                event_id=own_id,
-                name=event.name,
-                trust=event.trust,
-                occurred_at_ms=event.occurred_at_ms,
-                received_at_ms=event.received_at_ms,
-                visitor_kind=event.visitor_kind,
-                facts=event.facts,
-                conversions=tuple(c.row for c in self._conversions if (c.site, c.event_id) == key),
-                touches=touches,
-                deliveries=tuple(sorted(deliveries, key=lambda row: row.destination)),
-            )
-        return None
-
-    async def tally(self) -> Tally:
-        """Count all stored fates."""
-        deliveries: dict[tuple[str, str, str], int] = {}
-        for delivery in self._deliveries.values():
-            name = (delivery.site, delivery.row.destination, delivery.row.fate)
-            deliveries[name] = deliveries.get(name, 0) + 1
-        conversions: dict[tuple[str, str], int] = {}
-        for conversion in self._conversions:
-            fate = (conversion.site, conversion.row.fate)
-            conversions[fate] = conversions.get(fate, 0) + 1
-        return Tally(deliveries, conversions, len(self._events))
-
-    async def waiting(self) -> Sequence[WaitingRow]:
-        """Return what waits."""
-        found: dict[tuple[str, str], list[int]] = {}
-        for delivery in self._waiting():
-            found.setdefault((delivery.site, delivery.row.destination), []).append(delivery.row.due_at_ms)
-        return [WaitingRow(site, name, len(due), min(due)) for (site, name), due in sorted(found.items())]
-
-    async def dead(self, site: str | None, destination: str | None, limit: int) -> Sequence[DeadRow]:
-        """Return the latest dead deliveries."""
-        rows = [
-            DeadRow(
-                d.row.delivery_id, d.site, d.row.destination, d.event_id, d.event_name, d.row.reason, d.row.detail,
-                d.row.attempts, d.row.settled_at_ms or 0, d.payload is not None,
-            )
-            for d in self._deliveries.values()
-            if d.row.fate == "dead" and site in (None, d.site) and destination in (None, d.row.destination)
-        ]  # fmt: skip
-        return sorted(rows, key=lambda row: -row.settled_at_ms)[:limit]
-
-    async def recent(self, limit: int) -> Sequence[RecentRow]:
-        """Return the latest deliveries."""
-        rows = [
-            RecentRow(
-                d.row.delivery_id, d.site, d.row.destination, d.event_id, d.event_name, d.row.fate, d.row.reason,
-                d.row.detail, d.row.attempts, d.row.judged_at_ms, d.row.settled_at_ms,
-            )
-            for d in self._deliveries.values()
-        ]  # fmt: skip
-        return sorted(rows, key=lambda row: -row.delivery_id)[:limit]
-
-    async def log_entries(self, site: str, start: int, limit: int) -> Sequence[LogEntry]:
-        """Return entries of the consent log."""
-        return self._log[site][start : start + limit]
-
-    async def api_keys(self) -> Sequence[ApiKey]:
-        """Return all API keys."""
-        return sorted(self._keys.values(), key=lambda key: key.created_at_ms)
-
-    async def check(self) -> Sequence[str]:
-        """Look for damage: memory has none."""
-        return []
-
-    async def close(self) -> None:
-        """Nothing to close."""
+        told = [
+            number
+            for number, d in self._deliveries.items()
+            if d.withdrawal and d.row.fate != "waiting" and d.row.judged_at_ms < events_before_ms
+        ]
+        for number in told:
+            del self._deliveries[number]
+        return gone + len(told)

@@ -10,14 +10,16 @@ from typing import Final
 import msgspec
 
 from gateway.event import ConsentChange, Recordable, Recorded, Submission, Submitted
+from gateway.stores.contract import Passing, PassOn
 from gateway.stores.named_sql import statements
 from gateway.stores.writer import Job
 
-__all__ = ["choose", "event_row", "expire", "mark_repeats", "named", "record", "size_of"]
+__all__ = ["append", "choose", "event_row", "expire", "mark_repeats", "named", "record", "sent_of", "size_of", "tell"]
 
 _SQL: Final = statements("record.sql")
 _CONSENT: Final = statements("consent.sql")
 _READ: Final = statements("read.sql")
+_SUBJECT: Final = statements("subject.sql")
 
 _DUPLICATE: Final = Submitted((Recorded("duplicate"),))
 
@@ -54,7 +56,9 @@ def mark_repeats(db: sqlite3.Connection, new: int, plain: list[Job[object]]) -> 
             job.result = _DUPLICATE
 
 
-def record(db: sqlite3.Connection, submission: Submission, numbers: dict[str, int]) -> Submitted:
+def record(
+    db: sqlite3.Connection, submission: Submission, numbers: dict[str, int], pass_on: PassOn | None
+) -> Submitted:
     """Store one submission. The caller has opened a savepoint."""
     repeat = submission.idempotency
     if repeat is not None:
@@ -66,7 +70,7 @@ def record(db: sqlite3.Connection, submission: Submission, numbers: dict[str, in
     for token in submission.once:
         if db.execute(_SQL["once_insert"], (token.use, token.digest, token.expires_at_ms)).rowcount != 1:
             return Submitted(refused="replayed")
-    recorded = tuple([_record_one(db, item, numbers[item.event.site]) for item in submission.items])
+    recorded = tuple([_record_one(db, item, numbers[item.event.site], pass_on) for item in submission.items])
     if repeat is not None:
         recorded = named(recorded, submission)
         at_ms = submission.items[0].event.received_at_ms
@@ -83,7 +87,7 @@ def named(recorded: tuple[Recorded, ...], submission: Submission) -> tuple[Recor
     return tuple([msgspec.structs.replace(answer, own_id=item.event.event_id) for answer, item in pairs])
 
 
-def _record_one(db: sqlite3.Connection, item: Recordable, site_no: int) -> Recorded:
+def _record_one(db: sqlite3.Connection, item: Recordable, site_no: int, pass_on: PassOn | None) -> Recorded:
     inserted = db.execute(_SQL["event_insert"], event_row(site_no, item))
     if inserted.rowcount != 1:
         return _seen_before(db, item, site_no)
@@ -97,7 +101,7 @@ def _record_one(db: sqlite3.Connection, item: Recordable, site_no: int) -> Recor
             db.execute(_SQL["event_delete"], (seq,))
             return recorded
     if item.consent is not None:
-        choose(db, item.consent, site_no)
+        choose(db, item.consent, site_no, pass_on)
     if item.touch is not None:
         t = item.touch
         db.execute(
@@ -150,27 +154,83 @@ def _count(db: sqlite3.Connection, item: Recordable, site_no: int, seq: int | No
     return Recorded("duplicate", counted_id, event_id)
 
 
-def choose(db: sqlite3.Connection, change: ConsentChange, site_no: int) -> str:
-    """Append one choice to the log, keep it as the subject's state, cancel what rested on lost purposes."""
+def choose(db: sqlite3.Connection, change: ConsentChange, site_no: int, pass_on: PassOn | None) -> str:
+    """Append one choice to the log, keep it as the subject's state, cancel what rested on lost purposes, pass it on.
+
+    Passed on is what was not refused before: repeating a refusal tells nobody anything new.
+    """
+    refused_before = 0
     if change.subject_key is not None and change.subject_tag is not None:
         known = db.execute(_CONSENT["state_get"], (site_no, change.subject_key)).fetchone()
         if (known[5] if known else None) != change.previous_record_id or (known and known[0] != change.subject_tag):
             return "stale"
+        refused_before = known[2] if known else 0
         state = (
             site_no, change.subject_key, change.subject_tag, change.granted, change.denied, change.decided_at_ms,
             change.notice, change.record_id,
         )  # fmt: skip
         db.execute(_CONSENT["state_put"], state)
+    append(db, change, site_no, change.subject_key)
+    if change.lost and change.subject_key is not None:
+        names = {"now_ms": change.received_at_ms, "lost": change.lost, "subject_key": change.subject_key}
+        db.execute(_CONSENT["cancel_waiting"], names).fetchall()
+        lost = change.lost & ~refused_before
+        if pass_on is not None and lost:
+            tell(db, change, site_no, pass_on, sent_of(db, change, site_no, lost), lost=lost, erased=False)
+    return "recorded"
+
+
+def append(db: sqlite3.Connection, change: ConsentChange, site_no: int, subject_key: bytes | None) -> None:
+    """Append an entry to the site's log, and keep what it commits to under `subject_key`."""
     (entry_no,) = db.execute(_CONSENT["entry_next"], (site_no,)).fetchone()
     db.execute(_CONSENT["entry_insert"], (site_no, entry_no, change.record_id, change.entry, change.leaf_hash))
     db.execute(
         _CONSENT["record_insert"],
-        (change.record_id, site_no, change.subject_key, change.salt, change.payload, change.received_at_ms),
+        (change.record_id, site_no, subject_key, change.salt, change.payload, change.received_at_ms),
     )
-    if change.lost and change.subject_key is not None:
-        names = {"now_ms": change.received_at_ms, "lost": change.lost, "subject_key": change.subject_key}
-        db.execute(_CONSENT["cancel_waiting"], names).fetchall()
-    return "recorded"
+
+
+def sent_of(db: sqlite3.Connection, change: ConsentChange, site_no: int, lost: int) -> dict[str, list[str]]:
+    """Events each destination may hold of the subject that rest on what was lost."""
+    names = {"site_no": site_no, "subject_key": change.subject_key, "lost": lost}
+    sent: dict[str, list[str]] = {}
+    for destination, event_id in db.execute(_CONSENT["sent_of"], names):
+        sent.setdefault(destination, []).append(event_id)
+    return sent
+
+
+def tell(
+    db: sqlite3.Connection,
+    change: ConsentChange,
+    site_no: int,
+    pass_on: PassOn,
+    sent: dict[str, list[str]],
+    *,
+    lost: int,
+    erased: bool,
+) -> None:
+    """Owe every destination that may hold something what it is to be told. Such rows name nobody."""
+    if not sent:
+        return
+    at_ms = change.received_at_ms
+    passing = Passing(
+        site=change.site,
+        record_id=change.record_id,
+        at_ms=at_ms,
+        granted=change.granted,
+        lost=lost,
+        erased=erased,
+        sent={destination: tuple(event_ids) for destination, event_ids in sent.items()},
+    )
+    for owed in pass_on(passing):
+        settled_at_ms = None if owed.fate == "waiting" else at_ms
+        db.execute(
+            _CONSENT["tell_insert"],
+            (
+                site_no, change.record_id, owed.destination, owed.fate, owed.reason, owed.detail, owed.purposes, at_ms,
+                at_ms, owed.expires_at_ms, owed.dedup_key, owed.payload, settled_at_ms,
+            ),
+        )  # fmt: skip
 
 
 def expire(
@@ -182,6 +242,9 @@ def expire(
     gone += db.execute(_READ["expire_attempts"], {"before_ms": attempts_before_ms, "limit": PORTION}).rowcount
     names = {"now_ms": now_ms, "before_ms": dead_before_ms, "limit": PORTION}
     gone += db.execute(_READ["expire_dead_payloads"], names).rowcount
+    told = {"before_ms": events_before_ms, "limit": PORTION}
+    db.execute(_READ["expire_told_attempts"], told)
+    gone += db.execute(_READ["expire_told"], told).rowcount
     for seq, received_at_ms, waits in db.execute(_READ["oldest_events"], {"limit": PORTION}).fetchall():
         if received_at_ms >= events_before_ms:
             break
@@ -189,6 +252,7 @@ def expire(
             continue
         for name in ("attempts", "deliveries", "touches", "conversions"):
             db.execute(_READ[f"expire_event_{name}"], (seq,))
+        db.execute(_SUBJECT["unlist_event"], (seq,))
         db.execute(_READ["expire_event"], (seq,))
         gone += 1
     return gone

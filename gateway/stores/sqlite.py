@@ -18,20 +18,21 @@ import aiosqlite
 from gateway.caller import ApiKey
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 from gateway.event import ConsentChange, Recorded, Submission, Submitted
-from gateway.stores import recording
+from gateway.stores import erasing, reading, recording
 from gateway.stores.contract import (
-    AttemptRow,
     ConsentState,
-    ConversionRow,
     DeadRow,
-    DeliveryRow,
     DueDelivery,
+    Erased,
     EventRecord,
+    Held,
+    HeldTouch,
     LogEntry,
+    PassedOn,
+    PassOn,
     RecentRow,
     Settlement,
     Tally,
-    TouchRow,
     WaitingRow,
 )
 from gateway.stores.migrate import migrate
@@ -216,6 +217,7 @@ class SqliteStore:
         self._next_reader = 0
         self._numbers = numbers
         self._names = {number: site for site, number in numbers.items()}
+        self._pass_on: PassOn | None = None
 
     # -------------------------------------------------------------- writing
 
@@ -237,17 +239,29 @@ class SqliteStore:
             row = recording.event_row(self._numbers[item.event.site], item)
             return self._writer.add_row(row, len(item.event.facts) + 200, _RECORDED)
         size = sum(recording.size_of(item) for item in items)
-        return self._writer.add_work(lambda db: recording.record(db, submission, self._numbers), size)
+        return self._writer.add_work(lambda db: recording.record(db, submission, self._numbers, self._pass_on), size)
 
     async def choose(self, change: ConsentChange) -> str:
         """Append one choice. On a full disk the reserve file is given up first: a withdrawal must find a place."""
-        number = self._numbers[change.site]
+        number, pass_on = self._numbers[change.site], self._pass_on
+        return await self._with_reserve(lambda db: recording.choose(db, change, number, pass_on))
+
+    async def erase(self, change: ConsentChange, reduce: Callable[[bytes], bytes]) -> Erased | None:
+        """Take a subject out of everything stored. Its answer is what really became of it, however long that takes."""
+        number, pass_on = self._numbers[change.site], self._pass_on
+        return await self._with_reserve(lambda db: erasing.erase(db, change, number, pass_on, reduce), patient=True)
+
+    def pass_on_with(self, pass_on: PassOn) -> None:
+        """Say how withdrawals are passed on. It is called in the writer's thread."""
+        self._pass_on = pass_on
+
+    async def _with_reserve(self, work: Callable[[sqlite3.Connection], R], *, patient: bool = False) -> R:
         try:
-            return await self._writer.add_work(lambda db: recording.choose(db, change, number), 1_000)
+            return await self._writer.add_work(work, 1_000, patient=patient)
         except StoreFull:
             if not self._give_up_reserve():
                 raise
-        return await self._writer.add_work(lambda db: recording.choose(db, change, number), 1_000)
+        return await self._writer.add_work(work, 1_000, patient=patient)
 
     def _give_up_reserve(self) -> bool:
         reserve = self.path.with_name(RESERVE_FILE)
@@ -271,7 +285,11 @@ class SqliteStore:
         def work(db: sqlite3.Connection) -> list[DueDelivery]:
             taken = []
             for row in db.execute(_DELIVER["claim"], names).fetchall():
-                delivery_id, seq, purposes, visitor_key, person_key, judged_at_ms, *rest = row
+                delivery_id, seq, record_id, purposes, visitor_key, person_key, judged_at_ms, *rest, payload = row
+                if seq is None:
+                    head = (delivery_id, record_id, "withdrawal", purposes, 0, judged_at_ms)
+                    taken.append(DueDelivery(*(*head, *rest, payload, True)))
+                    continue
                 event_id, name, _ = db.execute(_DELIVER["claimed_event"], (seq,)).fetchone()
                 since = {
                     "site_no": names["site_no"],
@@ -282,7 +300,8 @@ class SqliteStore:
                 denied = 0
                 for (bits,) in db.execute(_DELIVER["denied_since"], since):
                     denied |= bits
-                taken.append(DueDelivery(*(delivery_id, event_id, name, purposes, denied, judged_at_ms, *rest)))
+                head = (delivery_id, event_id, name, purposes, denied, judged_at_ms)
+                taken.append(DueDelivery(*(*head, *rest, payload)))
             return taken
 
         return await self._writer.add_work(work, 200, patient=True)
@@ -357,6 +376,10 @@ class SqliteStore:
             100,
         )
 
+    async def list_visitors(self) -> int:
+        """List the visitors of one portion of new events."""
+        return await self._writer.add_work(erasing.list_visitors, 100)
+
     # -------------------------------------------------------------- reading
 
     async def _rows(self, sql: str, names: Sequence[object] | dict[str, object] = ()) -> list[tuple[Any, ...]]:
@@ -380,29 +403,23 @@ class SqliteStore:
 
     async def event(self, event_id: str, site: str | None) -> EventRecord | None:
         """Return everything stored about one event."""
-        rows = await self._rows(_READ["event_get"], {"event_id": event_id, "site": site})
-        if not rows:
-            return None
-        seq, found_site, own_id, name, trust, occurred_at_ms, received_at_ms, visitor_kind, facts = rows[0]
-        deliveries = []
-        for row in await self._rows(_READ["event_deliveries"], (seq,)):
-            evidence = await self._rows(_READ["delivery_attempts"], (row[0],))
-            deliveries.append(DeliveryRow(*(*row, tuple(AttemptRow(*attempt) for attempt in evidence))))
-        conversions = await self._rows(_READ["event_conversions"], (seq,))
-        touches = await self._rows(_READ["event_touches"], (seq,))
-        return EventRecord(
-            site=found_site,
-            event_id=own_id,
-            name=name,
-            trust=trust,
-            occurred_at_ms=occurred_at_ms,
-            received_at_ms=received_at_ms,
-            visitor_kind=visitor_kind,
-            facts=facts,
-            conversions=tuple(ConversionRow(*(*row[:5], bool(row[5]), *row[6:])) for row in conversions),
-            touches=tuple(TouchRow(*(*row[:4], bool(row[4]))) for row in touches),
-            deliveries=tuple(deliveries),
-        )
+        return await reading.event(self._rows, event_id, site)
+
+    async def held(self, site: str, subject_key: bytes) -> Held:
+        """Count what is stored of a subject."""
+        return await reading.held(self._rows, self._numbers[site], subject_key)
+
+    async def events_of(self, site: str, subject_key: bytes, start: int, limit: int) -> Sequence[EventRecord]:
+        """Return events of a subject."""
+        return await reading.events_of(self._rows, site, self._numbers[site], subject_key, start, limit)
+
+    async def touches_of(self, site: str, subject_key: bytes, limit: int) -> Sequence[HeldTouch]:
+        """Return the touches of a subject."""
+        return await reading.touches_of(self._rows, self._numbers[site], subject_key, limit)
+
+    async def passed_on(self, record_id: str, site: str | None) -> PassedOn | None:
+        """Return an entry of the consent log with what was told because of it."""
+        return await reading.passed_on(self._rows, record_id, site)
 
     async def tally(self) -> Tally:
         """Count all stored fates."""

@@ -14,17 +14,21 @@ from typing import Final
 
 import msgspec
 
+from tests.bench.consent import judging
 from tests.bench.deliveries import backlog, deliveries
 from tests.bench.harness import ROOT, machine
 from tests.bench.measures import BENCHES, Options, Table
 from tests.bench.page import page
 from tests.bench.store import store
+from tests.bench.tcf import consent_strings
 
 ALL: Final[dict[str, Callable[[Options], Table]]] = {
     **BENCHES,
     "deliveries": deliveries,
     "backlog": backlog,
     "store": store,
+    "consent_strings": consent_strings,
+    "judging": judging,
 }
 PAGE: Final = ROOT / "docs" / "reference" / "performance.md"
 

@@ -200,6 +200,7 @@ async def gateway(given: argparse.Namespace) -> None:
             for _ in range(VISITORS)
         ]
         made = await keys.create(running.house, title="bench", sites=(), rights=(), must_sign=False)
+        app.settle_process()
         await _serve_until_stopped(Ready(port=running.port, visitors=cookies, api_key=str(made["key"])))
 
 

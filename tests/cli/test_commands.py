@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT / "tests/vectors/normalization-meta-google.json"
 
@@ -96,7 +98,13 @@ def test_init_makes_private_files_and_changes_nothing_that_exists(tmp_path: Path
 def test_check_of_a_fresh_installation_finds_nothing(installed: Path) -> None:
     done = gateway("check", "--json", cwd=installed)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout) == {"problems": [], "events": 0, "conversions": {}, "deliveries": {}}
+    assert json.loads(done.stdout) == {
+        "problems": [],
+        "events": 0,
+        "conversions": {},
+        "deliveries": {},
+        "consent_entries": {"shop": 0},
+    }
 
 
 def test_check_lists_every_problem_of_the_settings_at_once(installed: Path) -> None:
@@ -147,8 +155,8 @@ def test_a_running_gateway_is_asked_and_explains(serving: tuple[Path, int]) -> N
     for line in (
         "Event explained-event-1  purchase  on site shop",
         "recognised   a visitor with a signed first-party id",
-        "analytics: granted at step 5 (own_choice, signal claim)",
-        "advertising: denied at step 8 (regime_default, signal opt_in)",
+        "analytics: granted at step 5 (own_choice, signal claim: the page)",
+        "advertising: denied at step 8 (regime_default, signal opt_in: the rules of the place (opt_in))",
         "conversion c1_explained-event-1 of goal purchase, 12.50 EUR: counted.",
         "owed         to nobody: no destination of this site takes this event",
     ):

@@ -90,9 +90,10 @@ def flip(path: Path, offset: int, count: int = 8) -> None:
 
 
 def index_page(database: Path) -> int:
-    """Offset of a leaf page of an index, somewhere in the middle of the file."""
+    """Offset of a leaf page of the index of event ids, somewhere in the middle of the file."""
     data = database.read_bytes()
-    leaves = [offset for offset in range(PAGE, len(data), PAGE) if data[offset] == 10 and data[offset + 4] > 20]
+    full = [offset for offset in range(PAGE, len(data), PAGE) if data[offset] == 10 and data[offset + 4] > 20]
+    leaves = [offset for offset in full if b"event-00" in data[offset : offset + PAGE]]
     return leaves[len(leaves) // 2]
 
 

@@ -15,6 +15,8 @@ from tests.faults.inside import STAND_INS, inside, settings_of
 from tests.faults.load import AGENT, Client, Load, conversion_body, hit_body
 from tests.faults.processes import Service, apart, drained, percentile, report
 
+pytestmark = pytest.mark.slow  # stopping takes seconds
+
 STOP_S = 10.0
 clock = SystemClock()
 

@@ -17,6 +17,8 @@ from gateway.sandbox.stand_ins import StandIns
 from gateway.times import DAY_MS
 from tests.faults.inside import STAND_INS, Inside, MovableClock, impatient, inside, serving, settings_of, until
 
+pytestmark = pytest.mark.slow  # vendors that are slow take time
+
 HOUR_S = 3600.0
 TIMEOUT_S = 0.8
 """How long the gateway waits for vendors here."""

@@ -312,3 +312,61 @@ async def test_a_key_without_the_right_to_choose_is_refused(shop: Running) -> No
     bad = {**key, "key": "gwk_aaaaaaaa_" + base64.urlsafe_b64encode(bytes(32))[:43].decode()}
     with shop.refusing("/consent", "key_invalid"):
         refused_with(await choose(shop, bad, body), 401, "key_invalid")
+
+
+# ------------------------------------------------------------------ consent signals as a choice
+
+GA4: Final = {"platform": "ga4", "measurement_id": "G-ABCDEF1234", "api_secret": "not-a-real-one-1234"}
+KLARO: Final = {"consent_platform": {"name": "klaro", "mapping": {"ga": "analytics", "ads": "marketing"}}}
+
+
+@pytest.fixture
+async def with_klaro(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(tmp_path, shop=KLARO) as started:
+        yield started
+
+
+async def said_by_klaro(shop: Running, cookie: str, **body: object) -> dict[str, Any]:
+    """What `POST /consent` answers to a browser with a klaro cookie and `{"signals": {}}`."""
+    headers = {"Origin": PAGE, "Cookie": cookie}
+    said = await shop.send("POST", "/consent", headers=headers, body={"signals": {}, **body})
+    assert said.status == 200, said
+    answer: dict[str, Any] = said.json()
+    return {**answer, "cookies": said.cookies()}
+
+
+async def test_a_platforms_cookie_becomes_a_recorded_choice_and_its_change_a_withdrawal(with_klaro: Running) -> None:
+    first = await said_by_klaro(with_klaro, "klaro=%7B%22ga%22%3Atrue%2C%22ads%22%3Atrue%7D")
+    assert first["choice"]["analytics"] == first["choice"]["advertising"] == "granted"
+    kept = "; ".join(f"{name}={value}" for name, value in first["cookies"].items())
+    second = await said_by_klaro(with_klaro, f"{kept}; klaro=%7B%22ga%22%3Atrue%2C%22ads%22%3Afalse%7D")
+    assert (second["kind"], second["choice"]["advertising"], second["choice"]["analytics"]) == (
+        "withdrawn",
+        "denied",
+        "granted",
+    )
+    assert with_klaro.count("consent_entry") == 2
+
+
+async def test_signals_that_say_nothing_record_nothing(with_klaro: Running) -> None:
+    for body in ({}, {"signals": {"tcf": "nonsense", "gpp": "x" * 20_000, "us_privacy": "1---"}}):
+        answer = await said_by_klaro(with_klaro, "klaro=broken", **body)
+        assert not answer["recorded"] if "recorded" in answer else True
+        assert answer["cookies"] == {}
+    assert with_klaro.count("consent_entry") == 0
+
+
+async def test_words_and_signals_that_differ_are_a_refusal(with_klaro: Running) -> None:
+    cookie = "klaro=%7B%22ga%22%3Atrue%2C%22ads%22%3Afalse%7D"
+    answer = await said_by_klaro(with_klaro, cookie, choice={"advertising": "granted", "analytics": "denied"})
+    assert (answer["choice"]["advertising"], answer["choice"]["analytics"]) == ("denied", "denied")
+
+
+async def test_consent_mode_alone_is_recorded_only_where_it_is_the_sites_way_to_tell(tmp_path: Path) -> None:
+    denied = {"signals": {"google": {"ad_storage": "denied", "analytics_storage": "granted"}}}
+    async with running(tmp_path / "a") as shop:
+        said = await shop.send("POST", "/consent", headers={"Origin": PAGE}, body=denied)
+        assert (said.status, shop.count("consent_entry")) == (200, 0)
+    async with running(tmp_path / "b", shop={"consent_mode": "source", "destination": [GA4]}) as shop:
+        said = await shop.send("POST", "/consent", headers={"Origin": PAGE}, body=denied)
+        assert (said.json()["choice"]["advertising"], said.json()["choice"]["analytics"]) == ("denied", "granted")

@@ -20,6 +20,8 @@ from tests.handlers.conftest import UNLIMITED
 from tests.support.memory import grows_at_most
 from tests.support.running import AGENT, PAGE, Running, hear, opened, refused_with, request_bytes, running
 
+pytestmark = pytest.mark.slow  # limits of time have to pass
+
 EVENT: Final = b'{"name":"page_view"}'
 HIT: Final = request_bytes(headers={"Origin": PAGE, "User-Agent": AGENT}, body=EVENT)
 REFUSED: Final = request_bytes(headers={"Origin": PAGE}, body=b"{}")

@@ -189,6 +189,26 @@ async def test_without_an_answer_events_go_out_with_consent_unset(
         )
 
 
+async def test_who_leaves_before_consent_is_known_loses_no_event(
+    demo: Demo, open_context: OpenContext, pages: Any
+) -> None:
+    assert demo.gateway is not None
+    store = demo.gateway.house.store
+    before = (await store.tally()).events
+    async with open_context() as context:
+        watched = Watched(context, demo)
+        page = await context.new_page()
+        await page.goto(pages("/left", element(demo, "data-wait='60000'")))
+        await page.wait_for_timeout(200)
+        assert watched.names() == []
+        await page.goto("about:blank")
+        for _ in range(100):  # the browser finishes such a request behind the page's back, and shows it to nobody
+            if (await store.tally()).events == before + 1:
+                break
+            await page.wait_for_timeout(50)
+    assert (await store.tally()).events == before + 1
+
+
 async def test_a_choice_is_recorded_once_and_again_when_it_changes(demo: Demo, open_context: OpenContext) -> None:
     async with open_context() as context:
         watched = Watched(context, demo)

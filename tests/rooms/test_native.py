@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import CODES, Refusal
-from gateway.event import NO_DEVICE, Claim, Device, Item, Person, Personal, Received
+from gateway.event import NO_DEVICE, Claim, Device, Item, Person, Personal, Received, Signals
 from gateway.protocols.native import Arrived, Choice, Parsed, read, read_choice, read_pixel
 from gateway.protocols.wire import WireBatch, WireChoice
 from gateway.purposes import (
@@ -108,6 +108,41 @@ FIELDS: Final[dict[str, tuple[object, Callable[[Received], object], object]]] = 
     ),
     "consent": ({"analytics": "granted", "ad_storage": "denied"}, lambda r: r.claim, Claim(ANALYTICS, ADVERTISING)),
     "consent_at_ms": (NOW - 5, lambda r: r.claim, None),
+    "signals": (
+        {
+            "tcf": "CQ..",
+            "gdpr": 1,
+            "ac": "2~1~dv.",
+            "gpp": "DBABLA~",
+            "gpp_sid": [7],
+            "us_privacy": "1YNN",
+            "gcs": "G111",
+            "gcd": "13l3l3l3l1l1",
+            "google": {"ad_storage": "denied"},
+            "platform": "klaro",
+            "choice": "explicit",
+            "categories": {"b": False, "a": True},
+            "at_ms": NOW,
+        },
+        lambda r: r.signals,
+        Signals(
+            tcf="CQ..",
+            gdpr=True,
+            ac="2~1~dv.",
+            gpp="DBABLA~",
+            gpp_sid=(7,),
+            us_privacy="1YNN",
+            gcs="G111",
+            gcd="13l3l3l3l1l1",
+            google=(("ad_storage", "denied"),),
+            platform="klaro",
+            choice="explicit",
+            categories=(("a", True), ("b", False)),
+            at_ms=NOW,
+        ),
+    ),
+    "minor": (True, lambda r: r.minor, True),
+    "sensitive": (["health", "health", "religion"], lambda r: r.sensitive, ("health", "religion")),
     "click_ids": ({"gclid": "Abc"}, lambda r: r.click_ids, {"gclid": "Abc"}),
     "click_seen_at_ms": (NOW - 9, lambda r: r.click_seen_at_ms, NOW - 9),
     "visitor": ("1.abc.1.1.sig", lambda r: r.visitor_token, "1.abc.1.1.sig"),
@@ -210,7 +245,7 @@ def test_what_stands_beside_the_events_is_shared_unless_an_event_says_otherwise(
 
 NOT_SHARED: Final = sorted(
     set(FIELDS) - {"events", "conversions", "sent_at_ms", "gpc", "tag"}
-    - {"url", "title", "referrer", "session", "consent", "consent_at_ms"}
+    - {"url", "title", "referrer", "session", "consent", "consent_at_ms", "signals", "minor"}
 )  # fmt: skip
 
 
@@ -731,6 +766,23 @@ def test_an_image_takes_its_fields_from_the_query() -> None:
     assert (received.name, received.event_id, received.url) == ("purchase", "order-0001", "https://a.example/x")
     assert (received.title, received.amount_minor, received.currency) == ('T"\\', 990, "CHF")
     assert (received.order_id, received.goal) == ("A1", None)
+
+
+def test_an_image_takes_consent_strings_under_their_usual_names_and_no_empty_macros() -> None:
+    query = {
+        "gdpr": "1", "gdpr_consent": "CQ..", "addtl_consent": "2~1~dv.", "gpp": "DBABLA~", "gpp_sid": "7, 8,x",
+        "us_privacy": "1YNN", "gcs": "G111", "gcd": "13l3l3l3l1l1",
+    }  # fmt: skip
+    (received,) = read_pixel(query, None, arrived()).events
+    assert received.signals == Signals(
+        tcf="CQ..", gdpr=True, ac="2~1~dv.", gpp="DBABLA~", gpp_sid=(7, 8), us_privacy="1YNN", gcs="G111",
+        gcd="13l3l3l3l1l1",
+    )  # fmt: skip
+    macros = {"gdpr": "${GDPR}", "gdpr_consent": "${GDPR_CONSENT_755}", "gpp": "", "us_privacy": "${US_PRIVACY}"}
+    (received,) = read_pixel(macros, None, arrived()).events
+    assert received.signals is None
+    (received,) = read_pixel({"gdpr": "yes", "gdpr_consent": "CQ.."}, None, arrived()).events
+    assert received.signals == Signals(tcf="CQ..")
 
 
 PIXELS: Final = {

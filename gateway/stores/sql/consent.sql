@@ -23,11 +23,24 @@ insert into consent_record (record_id, site_no, subject_key, salt, payload, rece
 update delivery
 set fate = 'cancelled', reason = 'consent_withdrawn', detail = cast(purposes & :lost as text), payload = null, leased_until_ms = null, settled_at_ms = :now_ms
 where fate = 'waiting' and leased_until_ms is null and (purposes & :lost) != 0
-  and (visitor_key = :subject_key or person_key = :subject_key)
+  and delivery_id in (
+    select delivery_id from delivery where fate = 'waiting' and visitor_key = :subject_key
+    union all
+    select delivery_id from delivery where fate = 'waiting' and person_key = :subject_key
+  )
 returning destination
+
+-- name: sent_of
+select d.destination, e.event_id
+from subject_event s join event e on e.seq = s.event_seq join delivery d on d.event_seq = e.seq
+where s.site_no = :site_no and s.subject_key = :subject_key
+  and (d.purposes & :lost) != 0
+  and (d.fate in ('accepted', 'unconfirmed') or d.unsure_since_ms is not null or d.leased_until_ms is not null)
+order by e.seq
+
+-- name: tell_insert
+insert into delivery (site_no, record_id, destination, fate, reason, detail, purposes, judged_at_ms, due_at_ms, expires_at_ms, dedup_key, payload, settled_at_ms)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: entries
 select entry_no, record_id, entry, leaf_hash from consent_entry where site_no = ? and entry_no >= ? order by entry_no limit ?
-
--- name: records_of
-select record_id, payload, received_at_ms from consent_record where site_no = ? and subject_key = ? order by received_at_ms

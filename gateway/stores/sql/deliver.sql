@@ -11,7 +11,7 @@ where delivery_id in (
     order by due_at_ms
     limit :limit
 )
-returning delivery_id, event_seq, purposes, visitor_key, person_key, judged_at_ms, attempts, expires_at_ms, dedup_key, unsure_since_ms, payload
+returning delivery_id, event_seq, record_id, purposes, visitor_key, person_key, judged_at_ms, attempts, expires_at_ms, dedup_key, unsure_since_ms, payload
 
 -- name: claimed_event
 select event_id, name, received_at_ms from event where seq = ?
@@ -71,14 +71,14 @@ select s.site, d.destination, d.fate, count(*) from delivery d join site s using
 select s.site, c.fate, count(*) from conversion c join site s using (site_no) group by 1, 2
 
 -- name: dead_list
-select d.delivery_id, s.site, d.destination, e.event_id, e.name, d.reason, d.detail, d.attempts, d.settled_at_ms, d.payload is not null
-from delivery d join site s using (site_no) join event e on e.seq = d.event_seq
+select d.delivery_id, s.site, d.destination, coalesce(e.event_id, d.record_id), coalesce(e.name, 'withdrawal'), d.reason, d.detail, d.attempts, d.settled_at_ms, d.payload is not null
+from delivery d join site s using (site_no) left join event e on e.seq = d.event_seq
 where d.fate = 'dead' and (:site is null or s.site = :site) and (:destination is null or d.destination = :destination)
 order by d.settled_at_ms desc
 limit :limit
 
 -- name: recent
-select d.delivery_id, s.site, d.destination, e.event_id, e.name, d.fate, d.reason, d.detail, d.attempts, d.judged_at_ms, d.settled_at_ms
-from delivery d join site s using (site_no) join event e on e.seq = d.event_seq
+select d.delivery_id, s.site, d.destination, coalesce(e.event_id, d.record_id), coalesce(e.name, 'withdrawal'), d.fate, d.reason, d.detail, d.attempts, d.judged_at_ms, d.settled_at_ms
+from delivery d join site s using (site_no) left join event e on e.seq = d.event_seq
 order by d.delivery_id desc
 limit ?

@@ -55,6 +55,18 @@ update delivery set payload = null where delivery_id in (
     where fate = 'dead' and payload is not null and (expires_at_ms < :now_ms or settled_at_ms < :before_ms) limit :limit
 )
 
+-- name: expire_told_attempts
+delete from attempt where delivery_id in (
+    select delivery_id from delivery
+    where record_id is not null and fate <> 'waiting' and judged_at_ms < :before_ms limit :limit
+)
+
+-- name: expire_told
+delete from delivery where delivery_id in (
+    select delivery_id from delivery
+    where record_id is not null and fate <> 'waiting' and judged_at_ms < :before_ms limit :limit
+)
+
 -- name: oldest_events
 select e.seq, e.received_at_ms, exists (select 1 from delivery d where d.event_seq = e.seq and d.fate = 'waiting')
 from event e order by e.seq limit :limit

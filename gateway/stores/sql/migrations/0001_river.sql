@@ -21,6 +21,31 @@ create table event (
     facts blob not null
 ) strict;
 create unique index event_once on event (site_no, event_id);
+create index event_person on event (site_no, person_key) where person_key is not null;
+
+-- To find all that is held of one visitor: for withdrawals, disclosure and erasure. Written by a worker in sorted portions
+-- some seconds later: an index kept with every event would write a page of its own for each, because keys are random.
+create table visitor_event (
+    site_no integer not null,
+    visitor_key blob not null,
+    event_seq integer not null,
+    primary key (site_no, visitor_key, event_seq)
+) strict, without rowid;
+
+create table visitor_listed (
+    only_row integer primary key check (only_row = 1),
+    upto_seq integer not null
+) strict;
+insert into visitor_listed values (1, 0);
+
+-- All events of a subject, by the digest of a visitor or a person; the newest are found in the table itself.
+create view subject_event as
+    select site_no, visitor_key as subject_key, event_seq from visitor_event
+    union all
+    select +site_no, +visitor_key, seq from event -- the plus keeps it to the newest rows, away from other indexes
+    where seq > (select upto_seq from visitor_listed) and visitor_key is not null
+    union all
+    select site_no, person_key, seq from event where person_key is not null;
 
 create table conversion (
     conversion_id text primary key,
@@ -54,10 +79,13 @@ create table touch (
 create index touch_visitor on touch (site_no, visitor_key, occurred_at_ms);
 create index touch_event on touch (event_seq);
 
+-- One event owed to one destination; with a record_id instead of an event: a destination to be told of the withdrawal or
+-- erasure of that record. Such rows name no visitor and no person.
 create table delivery (
     delivery_id integer primary key,
     site_no integer not null references site,
-    event_seq integer not null references event,
+    event_seq integer references event,
+    record_id text,
     destination text not null,
     fate text not null check (
         fate in ('waiting', 'accepted', 'rejected', 'withheld', 'unfit', 'cancelled', 'dead', 'unconfirmed')
@@ -76,9 +104,11 @@ create table delivery (
     dedup_key text,
     payload blob,
     settled_at_ms integer,
-    check ((fate in ('waiting', 'dead')) or payload is null)
+    check ((fate in ('waiting', 'dead')) or payload is null),
+    check ((event_seq is null) <> (record_id is null))
 ) strict;
 create unique index delivery_once on delivery (event_seq, destination);
+create index delivery_record on delivery (record_id) where record_id is not null;
 create index delivery_due on delivery (site_no, destination, due_at_ms) where fate = 'waiting';
 create index delivery_visitor on delivery (visitor_key) where fate = 'waiting' and visitor_key is not null;
 create index delivery_person on delivery (person_key) where fate = 'waiting' and person_key is not null;
