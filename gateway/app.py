@@ -12,7 +12,6 @@ import sqlite3
 import stat
 import sys
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -66,7 +65,7 @@ def refuse_unsafe() -> None:
         problems.append(
             "aiohttp runs on its pure Python parser, which has let smuggled requests through; install its wheel"
         )
-    found = tuple(int(part) for part in version("aiohttp").split(".")[:3] if part.isdigit())
+    found = tuple(int(part) for part in aiohttp.__version__.split(".")[:3] if part.isdigit())
     if found < AIOHTTP_FLOOR:
         problems.append(
             f"aiohttp {'.'.join(map(str, found))} is older than {'.'.join(map(str, AIOHTTP_FLOOR))}; update it"
