@@ -81,12 +81,13 @@ def judge(statements: Iterable[Statement], policy: Policy, place: str = "") -> J
     `place` is the coarse place of the visitor, empty when unknown; it is only written down here.
     """
     said = sorted(_still_valid(list(statements)), key=_step_of)
-    denied = granted = opted_out = refused_by_more = 0
+    denied = granted = opted_out = refused_by_more = agreed_to = 0
     rulings: list[Ruling] = []
 
     # First pass: who says no, earliest step first.
     for statement in said:
         opted_out |= statement.opted_out
+        agreed_to |= statement.granted
         refused = _refused_by(statement, policy, said) & ALL_PURPOSES & ~NECESSARY
         if statement.step is not Step.OPT_OUT_SIGNAL:
             refused_by_more |= refused
@@ -122,7 +123,8 @@ def judge(statements: Iterable[Statement], policy: Policy, place: str = "") -> J
         place=place,
         heard=tuple([statement.source for statement in said]),
         opted_out=opted_out,
-        opted_out_only=denied & ~refused_by_more,
+        # Without the opt-out these would have been granted: by a word, or by silence as far as it grants here.
+        opted_out_only=denied & ~refused_by_more & (agreed_to | _silence_grants(policy, 0)),
         conflict=_conflict(said) if len(said) > 1 else 0,
     )
 
@@ -287,11 +289,13 @@ _NO_PAGE: Final = Page()
 
 
 def _only_opted_out(judgement: Judgement) -> int:
-    """Purposes that were refused by an opt-out signal and by nothing else, in a place where such a signal is an opt-out.
+    """Purposes that were refused by an opt-out signal and by nothing else, in a US state where such a signal is an opt-out.
 
-    Where consent is needed first (opt_in), an opt-out leaves no yes behind that a restricted mode could rest on.
+    Where consent is needed first (opt_in), an opt-out leaves no yes behind that a restricted mode could rest on; and
+    vendors' restricted modes restrict nothing outside of the USA.
     """
-    return judgement.opted_out_only if judgement.regime in _OPT_OUT_PLACES else 0
+    in_a_state = judgement.place.startswith("US-") and judgement.regime in _OPT_OUT_PLACES
+    return judgement.opted_out_only if in_a_state else 0
 
 
 _OPT_OUT_PLACES: Final = frozenset({Regime.OPT_OUT_SIGNAL.value, Regime.OPT_OUT.value})
@@ -314,8 +318,8 @@ def _holds(group: Group, judged: Judged) -> bool:
 def judge_again(purposes: int, denied_since: int) -> int:
     """Second judgement, right before sending: the purposes a waiting delivery rested on that were lost since.
 
-    `denied_since` are purposes the same visitor or person refused, withdrew or objected to after the event was judged.
-    Anything but zero cancels the delivery whole.
+    `denied_since` are purposes the same visitor or person refused, withdrew or objected to after the event was judged,
+    or before, where the judgement could not know it. Anything but zero cancels the delivery whole.
     """
     return purposes & denied_since & ~NECESSARY
 
@@ -341,7 +345,7 @@ def change_kind(before: tuple[int, int] | None, granted: int, denied: int) -> st
     """
     if before is None or not (before[0] | before[1]):
         return "refused" if not granted else "given"
-    if before[0] & denied:
+    if before[0] & (denied | ~granted):
         return "withdrawn"
     if granted & ~before[0] and not denied & ~before[1]:
         return "given"

@@ -192,7 +192,7 @@ def _destinations() -> list[str]:
             [(f"`{slug}`", *_addressed(definition.needs)) for slug, definition in DESTINATIONS.items()],
         ),
         "",
-        "The restricted mode is used only where the operator chose it (`opted_out = \"restricted\"`), only where the place is",
+        "The restricted mode is used only where the operator chose it (`opted_out = \"restricted\"`), only in a US state that is",
         "`opt_out_signal` or `opt_out`, and only when an opt-out is all that stands against sending. Identifiers that rest on",
         "the refused purposes, such as click ids and cookies of the vendor's own tag, are not read then.",
     ]  # fmt: skip

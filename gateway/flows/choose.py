@@ -303,7 +303,7 @@ async def _record(
             state = await house.store.consent_state(rooms.id, subject_key)
         known = (state.granted, state.denied) if state is not None else before
         kind = consent.change_kind(known, granted, denied)
-        lost = denied & ALL_PURPOSES
+        lost = (denied | (known[0] & ~granted if known is not None else 0)) & ALL_PURPOSES
         tag = state.subject_tag if state is not None else house.entropy.token_bytes(16)
         record_id = random_id(house.entropy.token_bytes(RANDOM_ID_BYTES))
         salt = house.entropy.token_bytes(32)

@@ -122,12 +122,7 @@ async def take(house: "House", rooms: "SiteRooms", request: "Request", *, conver
             conversion=conversions,
         ),
     )
-    items: list[Recordable] = []
-    marks: list[tuple[str, ...]] = []
-    for received in parsed.events:
-        item, noted = await _prepare(house, rooms, received)
-        items.append(item)
-        marks.append(noted)
+    items, marks = await _prepared(house, rooms, parsed.events)
     submitted = await house.store.submit(Submission(tuple(items), once, repeat))
     if submitted.refused == "replayed":
         raise Refusal("key_invalid")
@@ -145,6 +140,25 @@ async def take(house: "House", rooms: "SiteRooms", request: "Request", *, conver
         for item, recorded, noted in zip(items, submitted.recorded, marks, strict=False)
     )
     return Results(results, not parsed.listed, submitted.repeated)
+
+
+async def _prepared(
+    house: "House", rooms: "SiteRooms", events: tuple[Received, ...]
+) -> tuple[list[Recordable], list[tuple[str, ...]]]:
+    """Prepare all events; anew when somebody they concern was erased meanwhile, for then what was read is void.
+
+    Nothing may be waited for between this and handing the result to the store.
+    """
+    while True:
+        mark = house.erasures
+        items: list[Recordable] = []
+        marks: list[tuple[str, ...]] = []
+        for received in events:
+            item, noted = await _prepare(house, rooms, received)
+            items.append(item)
+            marks.append(noted)
+        if not any(house.erased_since(mark, item.event.visitor_key, item.person_key) for item in items):
+            return items, marks
 
 
 def _idempotency(house: "House", key: "ApiKey", rooms: "SiteRooms", request: "Request") -> Idempotency | None:

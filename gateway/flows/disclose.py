@@ -14,7 +14,7 @@ from gateway.flows.assemble import Facts
 from gateway.flows.choose import words_of
 from gateway.flows.explain import judgement_lines
 from gateway.flows.forms import visitor_of
-from gateway.flows.judging import Said
+from gateway.flows.judging import Said, Verdicts
 from gateway.flows.receive import stored_choice
 from gateway.money import major_text
 from gateway.outcome import REASONS
@@ -39,12 +39,15 @@ RECORDS_SHOWN: Final = 50
 
 class Standing(msgspec.Struct, frozen=True):
     """One purpose: what the visitor `said` (`granted`, `denied`, `unset`), whether it is `allowed` now, and which step of
-    the rules decided (`exempt`, `stored_refusal`, `opt_out_signal`, ..., see `purposes.Step`)."""
+    the rules decided (`exempt`, `stored_refusal`, `opt_out_signal`, ..., see `purposes.Step`). `allowed_to` and
+    `not_allowed_to` are recipients for whom it is otherwise, because a signal of the visitor names them."""
 
     purpose: str
     said: str
     allowed: bool
     because: str
+    allowed_to: tuple[str, ...] = ()
+    not_allowed_to: tuple[str, ...] = ()
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -153,7 +156,8 @@ async def see(house: "House", rooms: "SiteRooms", request: "Request") -> Seen:
 
 def _choice_seen(house: "House", rooms: "SiteRooms", request: "Request", known: _Known) -> Seen:
     receipt = known.receipt
-    judgement = _judged(house, rooms, request, receipt)
+    verdicts = _judged(house, rooms, request, receipt)
+    judgement = verdicts.own
     said = words_of(receipt.granted, receipt.denied) if receipt is not None else words_of(0, 0)
     stored = stored_choice(rooms, receipt, house.clock.now_ms())
     choice = None
@@ -165,13 +169,15 @@ def _choice_seen(house: "House", rooms: "SiteRooms", request: "Request", known: 
         notice_now=rooms.site.notice_version,
         who=known.who,
         choice=choice,
-        purposes=tuple(_standing(judgement, name, bit, said.get(name, "unset")) for name, bit in PURPOSES.items()),
+        purposes=tuple(
+            _standing(rooms, verdicts, name, bit, said.get(name, "unset")) for name, bit in PURPOSES.items()
+        ),
         gpc=_gpc_honoured(judgement) if gpc.meaning(request.sec_gpc) else None,
         cookieless=rooms.site.cookieless == "daily",
     )
 
 
-def _judged(house: "House", rooms: "SiteRooms", request: "Request", receipt: identity.Receipt | None) -> Judgement:
+def _judged(house: "House", rooms: "SiteRooms", request: "Request", receipt: identity.Receipt | None) -> Verdicts:
     now_ms = house.clock.now_ms()
     said = Said(
         stored=stored_choice(rooms, receipt, now_ms),
@@ -181,15 +187,22 @@ def _judged(house: "House", rooms: "SiteRooms", request: "Request", receipt: ide
         place=house.place_of(request.place, request.address),
         now_ms=now_ms,
     )
-    return rooms.judge(said, None).own
+    return rooms.judge(said, None)
 
 
-def _standing(judgement: Judgement, name: str, bit: int, said: str) -> Standing:
-    for ruling in judgement.rulings:
+def _standing(rooms: "SiteRooms", verdicts: Verdicts, name: str, bit: int, said: str) -> Standing:
+    allowed = bool(verdicts.own.granted & bit)
+    titles = {placed.name: placed.definition.title for placed in rooms.destinations}
+    others = tuple(
+        titles.get(destination, destination)
+        for destination, judgement in verdicts.others.items()
+        if bool(judgement.granted & bit) is not allowed
+    )
+    because = "regime_default"
+    for ruling in verdicts.own.rulings:
         if ruling.purposes & bit:
             because = Step(ruling.step).name.lower() if ruling.step else "exempt"
-            return Standing(name, said, ruling.granted, because)
-    return Standing(name, said, False, "regime_default")
+    return Standing(name, said, allowed, because, () if allowed else others, others if allowed else ())
 
 
 def _gpc_honoured(judgement: Judgement) -> bool:
@@ -237,7 +250,14 @@ async def export(house: "House", rooms: "SiteRooms", request: "Request") -> dict
         "known_as": known.who,
         "choice": {
             "purposes": {
-                one.purpose: {"said": one.said, "allowed": one.allowed, "because": one.because} for one in seen.purposes
+                one.purpose: {
+                    "said": one.said,
+                    "allowed": one.allowed,
+                    "because": one.because,
+                    "allowed_to": one.allowed_to,
+                    "not_allowed_to": one.not_allowed_to,
+                }
+                for one in seen.purposes
             },
             "decided_at": utc_text(seen.choice.at_ms) if seen.choice is not None else None,
             "notice": seen.choice.notice if seen.choice is not None else None,

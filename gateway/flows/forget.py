@@ -72,6 +72,7 @@ async def forget(house: "House", rooms: "SiteRooms", subject_key: bytes, *, meth
     """Erase one visitor or person of a site. Answers the id of the log's entry. Raises Refusal `choice_stale`."""
     # Before it is durable already: hits that are judged meanwhile must find a refusal, not leave new traces.
     house.remember_refusals(subject_key, _REFUSED)
+    house.remember_erasure(subject_key)
     for _ in range(_TRIES):
         change = await _erasure(house, rooms, subject_key, method)
         erased = await house.store.erase(change, reduced)
@@ -153,5 +154,6 @@ def reduced(facts: bytes) -> bytes:
             marks=(ERASED,),
             test=known.test,
             judgement=known.judgement,
+            judgements=known.judgements,
         )
     )

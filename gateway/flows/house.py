@@ -102,6 +102,8 @@ class House(msgspec.Struct, kw_only=True):
     buckets: dict[str, Bucket] = {}
     used_links: dict[bytes, int] = {}
     recent_refusals: dict[bytes, int] = {}
+    erased: dict[bytes, int] = {}
+    erasures: int = 0
     lanes: dict[tuple[str, str], asyncio.Event] = {}
 
     def new_event_id(self) -> str:
@@ -151,6 +153,20 @@ class House(msgspec.Struct, kw_only=True):
             self.recent_refusals[subject_key] = denied
         while len(self.recent_refusals) > _WITHDRAWALS_KEPT:
             del self.recent_refusals[next(iter(self.recent_refusals))]
+
+    def remember_erasure(self, subject_key: bytes) -> None:
+        """Keep that a subject is being erased, so that what was read of them before is not acted on afterwards."""
+        self.erasures += 1
+        self.erased.pop(subject_key, None)
+        self.erased[subject_key] = self.erasures
+        while len(self.erased) > _WITHDRAWALS_KEPT:
+            del self.erased[next(iter(self.erased))]
+
+    def erased_since(self, mark: int, *subject_keys: bytes | None) -> bool:
+        """Whether one of the subjects was erased after the count of erasures stood at `mark`."""
+        if self.erasures == mark:
+            return False
+        return any(key is not None and self.erased.get(key, 0) > mark for key in subject_keys)
 
     def context(self, rooms: SiteRooms, placed: Placed, now_ms: int) -> Context:
         """What rendering for one destination may know."""

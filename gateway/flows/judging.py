@@ -125,7 +125,9 @@ class Judge:
 
         For a choice that is to be recorded; the consent platform's cookie is read with them. A purpose counts as granted,
         or denied, when every audience that a signal speaks to about it hears the same; where they hear different things
-        it is only spoken about.
+        it is only spoken about. What a string permits a vendor by name permits nothing to those who do not hear of it.
+        Where silence may grant, there is no difference between void and allowed: there, a refusal for one of them is
+        one for all, and nothing is only spoken about.
         """
         policy = self.policy(said.place)
         carried = Carried(
@@ -137,7 +139,7 @@ class Judge:
         )
         heard = registry.hear(carried, self._known)
         granted = denied = ALL_PURPOSES & ~NECESSARY
-        spoken = 0
+        spoken = refused = by_name = unheard = 0
         for audience in {EVERYBODY, *self._audiences.values()}:
             statements = registry.read(carried, heard, self._known, audience)
             no = yes = 0
@@ -145,12 +147,20 @@ class Judge:
                 if statement.step is Step.CONSENT_MODE and self._known.consent_mode != "source":
                     continue  # it speaks to Google alone, and is not how this site tells the choice
                 yes |= statement.granted
+                by_name |= statement.granted if statement.step is Step.IAB_STRING else 0
                 no |= statement.denied | (ADVERTISING_PURPOSES if statement.opted_out & _AGAINST_ADVERTISING else 0)
             yes &= ~no
             spoken |= yes | no
+            refused |= no
+            unheard |= ~(yes | no)
             granted &= ~no
             denied &= ~yes
-        return granted & spoken, denied & spoken, spoken
+        granted &= spoken & ~(by_name & unheard)
+        denied &= spoken
+        if policy.regime is not Regime.OPT_IN:
+            denied = refused & ALL_PURPOSES & ~NECESSARY
+            spoken = granted | denied
+        return granted, denied, spoken
 
     def _reads_cookie(self, cookie: str) -> bool:
         known = self._known

@@ -15,7 +15,9 @@ from gateway.event import Signals
 from gateway.purposes import (
     ADVERTISING_PURPOSES,
     ALIASES,
+    ALL_PURPOSES,
     EVERYBODY,
+    NECESSARY,
     SALE_OR_SHARING,
     SENSITIVE_DATA,
     TARGETED_ADVERTISING,
@@ -131,7 +133,7 @@ def hear(carried: Carried, known: Known, cookie: CookieHeard | None = None) -> H
         if isinstance(more, Unreadable):
             noted.append(f"ac_{more.code}")
     us = _heard_us(carried, signals, found, noted)
-    platform, opted_out = _heard_platform(signals, cookie.platform, known, noted)
+    platform, opted_out = _heard_platform(carried, signals, cookie.platform, known, noted)
     granted, denied = _heard_mode(signals, known, noted)
     return Heard(
         strings=strings,
@@ -221,7 +223,7 @@ def _heard_us(
 
 
 def _heard_platform(
-    signals: Signals, cookie: "cmp.CmpReading | Unreadable | None", known: Known, noted: list[str]
+    carried: Carried, signals: Signals, cookie: "cmp.CmpReading | Unreadable | None", known: Known, noted: list[str]
 ) -> tuple[tuple[tuple[str, int, int, int | None], ...], int]:
     """What the one platform the site names says: by its cookie, and by its interface if the page asked that."""
     if known.platform is None:
@@ -247,6 +249,9 @@ def _heard_platform(
             continue
         if reading.conflict:
             noted.append("platform_conflict")
+            if not carried.opt_in:
+                # No choice, but not silence either: one of the two may be a refusal, and silence permits here.
+                said.append((source, 0, ALL_PURPOSES & ~NECESSARY, None))
         if reading.unmapped:
             noted.append("platform_unmapped")
         opted_out |= reading.opted_out | (SALE_OR_SHARING | TARGETED_ADVERTISING if reading.gpc else 0)

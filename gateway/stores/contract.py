@@ -63,7 +63,8 @@ class ConsentState(msgspec.Struct, frozen=True):
 class DueDelivery(msgspec.Struct, frozen=True):
     """A delivery handed to one worker.
 
-    `denied_since` are purposes the visitor or person refused since the judgement, or earlier and told only since.
+    `denied_since` are purposes the visitor or person refused since the judgement, or earlier and told only since; of a
+    browser's event all they refuse, because it was judged by what the browser carried.
     `attempts` counts this one too. `unsure_since_ms`: an earlier attempt of that time may have reached the vendor.
     `payload` is None when the person was erased while it was being sent. `withdrawal`: the destination is to be told
     of a withdrawal; `event_id` is then the id of the consent record, `purposes` are those that were lost, and nothing was

@@ -53,6 +53,8 @@ def erase(
     db.execute(_SUBJECT["erase_deliveries"], names)
     touches = db.execute(_SUBJECT["erase_touches"], names).rowcount
     events = db.execute(_SUBJECT["erase_list"], names).fetchall()
+    # A person's events are listed under the visitor's key, which is about to go.
+    db.executemany(_SUBJECT["unlist_event"], [(seq,) for seq, _ in events])
     db.executemany(_SUBJECT["erase_event"], [(reduce(facts), seq) for seq, facts in events])
     db.execute(_SUBJECT["erase_listed"], names)
     records = db.execute(_SUBJECT["erase_records"], names).rowcount

@@ -251,11 +251,13 @@ class MemoryStore(MemoryReading):
             delivery.leased_until_ms = now_ms + lease_ms
             row = delivery.row = msgspec.structs.replace(delivery.row, attempts=delivery.row.attempts + 1)
             denied = 0
+            item = self._events.get((site, delivery.event_id))
+            by_receipt = item is not None and item.event.trust == "browser"
             for key in (delivery.visitor_key, delivery.person_key):
                 state = self._states.get((site, key)) if key is not None else None
                 change = self._records.get(state.record_id) if state is not None else None
                 known_at_ms = change.received_at_ms if change is not None else 0
-                if state is not None and max(state.decided_at_ms, known_at_ms) >= row.judged_at_ms:
+                if state is not None and (by_receipt or max(state.decided_at_ms, known_at_ms) >= row.judged_at_ms):
                     denied |= state.denied
             taken.append(
                 DueDelivery(

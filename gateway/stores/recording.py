@@ -255,4 +255,5 @@ def expire(
         db.execute(_SUBJECT["unlist_event"], (seq,))
         db.execute(_READ["expire_event"], (seq,))
         gone += 1
+    db.execute(_SUBJECT["list_again"])
     return gone

@@ -290,12 +290,13 @@ class SqliteStore:
                     head = (delivery_id, record_id, "withdrawal", purposes, 0, judged_at_ms)
                     taken.append(DueDelivery(*(*head, *rest, payload, True)))
                     continue
-                event_id, name, _ = db.execute(_DELIVER["claimed_event"], (seq,)).fetchone()
+                event_id, name, trust = db.execute(_DELIVER["claimed_event"], (seq,)).fetchone()
                 since = {
                     "site_no": names["site_no"],
                     "visitor_key": visitor_key,
                     "person_key": person_key,
-                    "judged_at_ms": judged_at_ms,
+                    # A browser's event was judged by its own receipt, without a look at what is recorded here.
+                    "judged_at_ms": 0 if trust == "browser" else judged_at_ms,
                 }
                 denied = 0
                 for (bits,) in db.execute(_DELIVER["denied_since"], since):

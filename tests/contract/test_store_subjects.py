@@ -428,3 +428,41 @@ async def test_a_visitors_events_are_found_before_and_after_they_are_listed(stor
     assert [one.event_id for one in page] == ["listed-0001", "listed-0002"]
     assert await store.list_visitors() == 0
     assert (await store.held("shop", b"v" * 16)).events == 2
+
+
+def told_by(event_id: str, key: bytes, *, person: bytes | None = None, at: int = NOW) -> Submission:
+    row = msgspec.structs.replace(event(event_id, key=key), received_at_ms=at)
+    return Submission((Recordable(event=row, person_key=person),))
+
+
+async def expired(store: Store) -> None:
+    """Delete every event that came until NOW."""
+    times = {"events_before_ms": NOW + 1, "attempts_before_ms": 0, "dead_before_ms": 0}
+    while await store.expire(now_ms=NOW + DAY, **times):
+        pass
+
+
+async def test_a_visitors_events_are_found_when_all_older_ones_have_expired(store: Store) -> None:
+    """A quiet site: the numbers of events begin anew, and nothing that was listed before may hide what comes next."""
+    for number in range(3):
+        await store.submit(told_by(f"expired-{number:04}", ME))
+    await store.list_visitors()
+    await expired(store)
+    await store.submit(told_by("later-0001", ME, at=NOW + DAY))
+    assert (await store.held("shop", ME)).events == 1
+    assert await store.list_visitors() == 0
+    assert (await store.held("shop", ME)).events == 1
+    erased = await store.erase(erasure("x0", at=NOW + DAY), bare)
+    assert erased is not None
+    assert erased.events == 1
+
+
+async def test_the_events_of_an_erased_person_are_listed_under_no_visitor(store: Store) -> None:
+    await store.submit(told_by("person-0001", ME, person=PERSON))
+    await store.list_visitors()
+    await store.erase(erasure("x0", subject=PERSON), bare)
+    assert (await store.held("shop", ME)).events == 0
+    await expired(store)
+    await store.submit(told_by("later-0001", OTHER, at=NOW + DAY))
+    assert list(await store.events_of("shop", ME, 0, 10)) == [], "it is somebody else's"
+    assert (await store.held("shop", OTHER)).events == 1

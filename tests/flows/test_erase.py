@@ -385,3 +385,10 @@ def test_what_facts_may_gain_one_day_is_not_kept_of_an_erased_person() -> None:
     facts = {"order_id": "ORD-1", "amount_minor": 5, "currency": "EUR", "added_later": "Jane", "judgement": judgement}
     left = json.loads(forget.reduced(json.dumps(facts).encode()))
     assert left == {"amount_minor": 5, "currency": "EUR", "marks": ["erased"], "judgement": judgement}
+
+
+def test_what_was_judged_for_one_destination_is_kept_of_an_erased_person() -> None:
+    """Else the explanation would take what that destination was permitted for a restricted mode."""
+    own = {"regime": "opt_in", "granted": 1, "rulings": [], "rules": "2026-11"}
+    facts = {"judgement": own, "judgements": {"iab": {**own, "granted": 9}}}
+    assert json.loads(forget.reduced(json.dumps(facts).encode())) == {**facts, "marks": ["erased"]}

@@ -273,6 +273,11 @@ def test_nobody_is_the_same_as_nothing() -> None:
                 Signals(choice="explicit", categories=(("ads", False), ("stats", True))),
                 ANALYTICS, ADVERTISING_PURPOSES, ANALYTICS | ADVERTISING_PURPOSES,
             ),
+            (
+                "where silence may grant, what one vendor was refused is refused",
+                {"regime": "opt_out"}, Signals(tcf=YES, gdpr=True),
+                0, ANALYTICS | ADVERTISING_PURPOSES, ANALYTICS | ADVERTISING_PURPOSES,
+            ),
             ("garbage", {}, Signals(tcf="x", gpp="x", gcs="x", us_privacy="x"), 0, 0, 0),
         ]
     ),
@@ -281,6 +286,21 @@ def test_signals_as_a_choice_count_where_everybody_hears_the_same(
     rows: dict[str, Any], signals: Signals, granted: int, denied: int, spoken: int
 ) -> None:
     assert judge_for(**rows).neutral(said(), signals) == (granted, denied, spoken)
+
+
+def test_what_a_string_permits_one_vendor_is_no_grant_to_those_it_does_not_speak_to() -> None:
+    made = site()
+    judge = Judge(made, known_for(made, {150: LIST}), {"iab": Audience(tcf_vendor=33)}, places_known=False)
+    assert judge.neutral(said(), Signals(tcf=YES)) == (0, 0, ANALYTICS | ADVERTISING_PURPOSES)
+
+
+def test_a_platforms_cookie_that_says_two_things_is_not_silence_where_silence_permits() -> None:
+    rows: dict[str, Any] = {"consent_platform": ConsentPlatform(name="klaro", mapping={"ads": "marketing"})}
+    twice = said(cookie='klaro={"ads":false}; klaro={"ads":true}')
+    verdicts = judge_for(regime="opt_out", **rows)(twice, event())
+    assert (verdicts.own.granted, verdicts.noted) == (NECESSARY, ("platform_conflict",))
+    claimed = judge_for(**rows)(twice, event(claim=Claim(ANALYTICS)))
+    assert claimed.own.granted == NECESSARY | ANALYTICS, "where consent comes first it is absent"
 
 
 # ------------------------------------------------------------------ settings

@@ -1,5 +1,6 @@
 """Row 22 and `/consent`: a choice is recorded, read back, and stronger than what an event claims afterwards."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -9,7 +10,11 @@ from typing import Any, Final
 import pytest
 
 from gateway import identity
+from gateway.clock import ManualClock
+from gateway.flows import forget
+from gateway.stores.contract import ConsentState
 from tests.support.running import HOST, NOW_MS, PAGE, Running, refused_with, running, signature
+from tests.support.signals import ALL, tc_string
 
 DAY_MS: Final = 86_400_000
 GRANTED: Final = {"analytics": "granted", "advertising": "granted"}
@@ -370,3 +375,104 @@ async def test_consent_mode_alone_is_recorded_only_where_it_is_the_sites_way_to_
     async with running(tmp_path / "b", shop={"consent_mode": "source", "destination": [GA4]}) as shop:
         said = await shop.send("POST", "/consent", headers={"Origin": PAGE}, body=denied)
         assert (said.json()["choice"]["advertising"], said.json()["choice"]["analytics"]) == ("denied", "granted")
+
+
+# ------------------------------------------------------------------ what waits, and what comes later
+
+
+NOT_REACHED: Final = "https://receiver.invalid/in"
+
+
+def receivers(**vendors: int | None) -> list[dict[str, Any]]:
+    """Webhooks that need advertising, by name, with their numbers in the vendor list."""
+    secret = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldY"
+    row = {"platform": "webhook", "url": NOT_REACHED, "purposes": ["advertising"], "signing_secret": secret}
+    numbers = {name: {"tcf_vendor": vendor} if vendor is not None else {} for name, vendor in vendors.items()}
+    return [{**row, "name": name, **number} for name, number in numbers.items()]
+
+
+async def becomes(shop: Running, fate: str, reason: str) -> None:
+    async with asyncio.timeout(10):
+        while set(shop.rows("select fate, reason from delivery")) != {(fate, reason)}:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_refusal_by_a_backend_holds_after_a_restart_whatever_the_browser_carries(tmp_path: Path) -> None:
+    """The browser never heard of it, and what is remembered of refusals ends with the process."""
+    async with running(tmp_path, shop={"destination": receivers(ads=None)}) as shop:
+        browser = Browser(shop)
+        await browser.choose(GRANTED)
+        key = (await shop.new_key(sites=("shop",), rights=("consent",)))["key"]
+        body = {"choice": {"advertising": "denied"}, "visitor": browser.cookies["__Host-gwid"]}
+        assert (await shop.api("/consent", body, key)).status == 200
+    clock = ManualClock(NOW_MS + 60_000)
+    async with running(tmp_path, clock=clock, shop={"destination": receivers(ads=None)}) as shop:
+        browser.shop = shop
+        assert await browser.hit("restart-0001", name="purchase", order_id="R-1", value="1.00") & 8
+        await becomes(shop, "cancelled", "consent_withdrawn")
+        assert shop.count("attempt") == 0
+
+
+async def test_a_grant_that_becomes_void_cancels_what_waits_on_it(tmp_path: Path) -> None:
+    """A string that speaks to each vendor by name replaces a grant for everybody."""
+    lists = tmp_path / "data" / "gvl"
+    lists.mkdir(parents=True, mode=0o700)
+    fixture = Path(__file__).parents[1] / "vectors" / "gvl-fixture.json"
+    (lists / "vendor-list-v150.json").write_bytes(fixture.read_bytes())
+    async with running(tmp_path, shop={"destination": receivers(one=33, other=34)}) as shop:
+        browser = Browser(shop)
+        await browser.choose(GRANTED)
+        await browser.hit("void-0001", name="purchase", order_id="V-1", value="1.00")
+        await becomes(shop, "waiting", "vendor_unavailable")
+        string = tc_string(purposes=ALL, vendors=(33,), disclosed=(33, 34), publisher=(1, 8))
+        headers = {"Origin": PAGE, "Cookie": browser.cookie}
+        said = await shop.send("POST", "/consent", headers=headers, body={"signals": {"tcf": string}})
+        assert said.json()["kind"] == "withdrawn"
+        held = shop.rows("select fate, reason from delivery where record_id is null")
+        assert held == [("cancelled", "consent_withdrawn")] * 2
+
+
+async def test_a_server_call_that_was_read_before_an_erasure_and_stored_after_it_leaves_no_trace_of_the_visitor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read of somebody before they were erased is void: the call is prepared anew, and finds nobody."""
+    async with running(tmp_path, shop={"destination": receivers(ads=None)}) as shop:
+        browser = Browser(shop)
+        await browser.choose(GRANTED)
+        token = browser.cookies["__Host-gwid"]
+        house = shop.gateway.house
+        rooms = house.by_id["shop"]
+        subject = rooms.visitor_key(token.split(".")[1])
+        read = house.store.consent_state
+        erased: list[bool] = []
+
+        async def read_then_erase(site: str, asked: bytes) -> ConsentState | None:
+            found = await read(site, asked)
+            if asked == subject and not erased:
+                erased.append(True)
+                await forget.forget(house, rooms, subject, method="privacy_page")
+            return found
+
+        monkeypatch.setattr(house.store, "consent_state", read_then_erase)
+        key = (await shop.new_key())["key"]
+        body = {"name": "purchase", "id": "race-00001", "order_id": "o1", "value": "1.00", "visitor": token}
+        said = await shop.api("/api/v1/conversions", body, key)
+        assert said.status == 200, said
+        assert erased
+        assert shop.rows("select visitor_key from event where event_id = 'race-00001'") == [(None,)]
+        assert shop.rows("select fate from delivery where event_seq is not null") == [("withheld",)]
+
+
+async def test_the_visitors_page_names_who_is_allowed_by_name(tmp_path: Path) -> None:
+    lists = tmp_path / "data" / "gvl"
+    lists.mkdir(parents=True)
+    (lists / "vendor-list-v150.json").write_bytes(
+        (Path(__file__).parents[1] / "vectors" / "gvl-fixture.json").read_bytes()
+    )
+    async with running(tmp_path, shop={"destination": receivers(one=33)}) as shop:
+        text = tc_string(purposes=ALL, vendors=(33,), disclosed=(33,), publisher=())
+        cookie = f"euconsent-v2={text}"
+        said = await shop.send("GET", "/privacy", headers={"Cookie": cookie, "Accept-Language": "en"})
+        assert "but your choice in the consent dialog allows it to:" in said.body.decode()
+        without = await shop.send("GET", "/privacy", headers={"Accept-Language": "en"})
+        assert "but your choice in the consent dialog" not in without.body.decode()

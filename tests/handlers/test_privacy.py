@@ -286,7 +286,13 @@ async def test_the_download_holds_everything_that_is_stored(shop: Running) -> No
     assert said.header("x-content-type-options") == "nosniff"
     found = said.json()
     assert (found["site"], found["known_as"], found["complete"]) == ("shop", "signed", True)
-    assert found["choice"]["purposes"]["analytics"] == {"said": "granted", "allowed": True, "because": "stored_grant"}
+    assert found["choice"]["purposes"]["analytics"] == {
+        "said": "granted",
+        "allowed": True,
+        "because": "stored_grant",
+        "allowed_to": [],
+        "not_allowed_to": [],
+    }
     assert found["global_privacy_control"] == {"seen": False, "honoured": None}
     assert [record["event_type"] for record in found["consent_records"]] == ["given"]
     (event,) = found["events"]

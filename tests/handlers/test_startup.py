@@ -50,10 +50,9 @@ dataset_id = "123456789012345"
 """
 ROOT: Final = Path(__file__).parents[2]
 OLD_AIOHTTP: Final = """
-import importlib.metadata
+import aiohttp
 
-known = importlib.metadata.version
-importlib.metadata.version = lambda name: "3.14.2" if name == "aiohttp" else known(name)
+aiohttp.__version__ = "3.14.2"
 """
 
 

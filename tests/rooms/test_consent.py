@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from gateway.consent import (
     RULES_VERSION,
     Policy,
+    Shown,
     change_kind,
+    groups_shown,
     judge,
     judge_again,
     keeps_details,
@@ -539,6 +541,7 @@ CHANGES: Final = {
     "a yes after a no": ((0, ANALYTICS), ANALYTICS, 0, "given"),
     "a yes taken back": ((ANALYTICS, 0), 0, ANALYTICS, "withdrawn"),
     "one yes taken back, another given": ((ANALYTICS, 0), ADVERTISING, ANALYTICS, "withdrawn"),
+    "a yes that is void": ((ANALYTICS | ADVERTISING, 0), ANALYTICS, 0, "withdrawn"),
     "one more no": ((ANALYTICS, 0), ANALYTICS, ADVERTISING, "changed"),
     "a yes and a new no": ((0, ANALYTICS), ANALYTICS, ADVERTISING, "changed"),
     "the same again": ((ANALYTICS, ADVERTISING), ANALYTICS, ADVERTISING, "changed"),
@@ -555,4 +558,24 @@ def test_a_change_has_its_name(before: tuple[int, int] | None, granted: int, den
 def test_whatever_takes_back_a_yes_is_a_withdrawal(before: tuple[int, int], granted: int, denied: int) -> None:
     kind = change_kind(before, granted, denied)
     assert kind in {"given", "refused", "withdrawn", "changed"}
-    assert (kind == "withdrawn") is bool(before[0] & denied)
+    assert (kind == "withdrawn") is bool(before[0] & (denied | ~granted))
+
+
+@pytest.mark.parametrize(
+    ("policy", "said", "place", "restricted"),
+    [
+        (Policy(regime=Regime.OPT_OUT_SIGNAL), [], "US-CA", True),
+        (Policy(regime=Regime.OPT_OUT_SIGNAL, silence_limit=NECESSARY), [], "US-CA", False),
+        (Policy(regime=Regime.OPT_OUT_SIGNAL, silence_limit=NECESSARY), [claim(ADVERTISING_PURPOSES)], "US-CA", True),
+        (Policy(regime=Regime.OPT_OUT), [], "SG", False),
+        (Policy(regime=Regime.OPT_OUT), [], "", False),
+    ],
+    ids=["a state", "where silence grants nothing", "but a word did", "another country", "nobody knows where"],
+)
+def test_an_opt_out_never_opens_what_silence_left_closed(
+    policy: Policy, said: list[Statement], place: str, restricted: bool
+) -> None:
+    signal = Statement(Step.OPT_OUT_SIGNAL, "sec_gpc", opted_out=SALE_OR_SHARING)
+    needs = Needs(base=ADVERTISING, groups={}, restricted=True)
+    shown = groups_shown(judge([*said, signal], policy, place), needs, restricted=True)
+    assert (isinstance(shown, Shown) and shown.restricted) is restricted

@@ -14,7 +14,7 @@ where delivery_id in (
 returning delivery_id, event_seq, record_id, purposes, visitor_key, person_key, judged_at_ms, attempts, expires_at_ms, dedup_key, unsure_since_ms, payload
 
 -- name: claimed_event
-select event_id, name, received_at_ms from event where seq = ?
+select event_id, name, trust from event where seq = ?
 
 -- name: denied_since
 select s.denied from consent_state s left join consent_record r using (record_id)

@@ -119,6 +119,11 @@ order by site_no, visitor_key, seq
 -- name: list_done
 update visitor_listed set upto_seq = :upto
 
+-- When the newest events are deleted their numbers are given again: what comes next under them is not listed yet.
+-- name: list_again
+update visitor_listed set upto_seq = (select coalesce(max(seq), 0) from event)
+where upto_seq > (select coalesce(max(seq), 0) from event)
+
 -- name: unlist_event
 delete from visitor_event
 where (site_no, visitor_key, event_seq) = (select site_no, visitor_key, seq from event where seq = ? and visitor_key is not null)
