@@ -226,20 +226,30 @@ async def start(
     except BaseException:
         await house.store.close()
         raise
-    devices.read_agent("warm up")
     workers = Workers(house)
-    workers.start()
     runners: list[web.BaseRunner] = []
     gateway = Gateway(house, workers, runners)
     try:
-        listen = settings.listen
-        gateway.port = await _listen(Door(house, Table(COLLECTION)), listen.host, listen.port, runners, fast=fast)
-        admin = Door(house, Table(ADMIN), admin_token=token)
-        gateway.admin_port = await _listen(admin, listen.admin_host, listen.admin_port, runners)
-        await _listen_control(Door(house, Table(CONTROL), control=True), directory / CONTROL_SOCKET, runners)
-    except OSError as error:
-        await gateway.stop()
-        raise SettingsError([f"listen: cannot listen ({error.strerror or type(error).__name__})"]) from None
+        devices.read_agent("warm up")
+        workers.start()
+        try:
+            listen = settings.listen
+            gateway.port = await _listen(Door(house, Table(COLLECTION)), listen.host, listen.port, runners, fast=fast)
+            admin = Door(house, Table(ADMIN), admin_token=token)
+            gateway.admin_port = await _listen(admin, listen.admin_host, listen.admin_port, runners)
+            await _listen_control(Door(house, Table(CONTROL), control=True), directory / CONTROL_SOCKET, runners)
+        except OSError as error:
+            raise SettingsError([f"listen: cannot listen ({error.strerror or type(error).__name__})"]) from None
+        _tell_started(gateway, again, lost)
+    except BaseException:
+        await gateway.stop()  # an open store's threads would keep the process from ending, whatever went wrong
+        raise
+    return gateway
+
+
+def _tell_started(gateway: Gateway, again: int, lost: int) -> None:
+    """Log the start. `again` deliveries were taken up, `lost` ones may have arrived or not."""
+    house = gateway.house
     if sqlite3.sqlite_version_info < SAFE_SQLITE:
         house.telemetry.warned(
             "sqlite_old",
@@ -257,7 +267,6 @@ async def start(
         deliveries_taken_up=again,
         deliveries_unconfirmed=lost,
     )
-    return gateway
 
 
 async def _listen(door: Door, host: str, port: int, runners: list[web.BaseRunner], *, fast: bool = False) -> int:

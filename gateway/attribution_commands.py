@@ -22,7 +22,9 @@ def attribution_group() -> None:
 
 
 @attribution_group.command(
-    "run", epilog=example("gateway attribution run journeys.json --model markov_k1") + f"\n\nModels: {MODELS_TEXT}."
+    "run",
+    short_help="Credit the channels of a file of journeys.",
+    epilog=example("gateway attribution run journeys.json --model markov_k1") + f"\n\nModels: {MODELS_TEXT}.",
 )
 @click.argument("file", type=click.File("rb"))
 @click.option("--model", default=ALL, show_default=True, help="Which model; see below.")

@@ -5,22 +5,25 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
 import click
 import msgspec
 
 from gateway import VERSION, app, control
 from gateway.attribution_commands import attribution_group
+from gateway.caller import RIGHTS
 from gateway.clock import SystemClock
 from gateway.consent_commands import consent_group
 from gateway.entropy import SystemEntropy
-from gateway.errors import GatewayError, Refusal, SettingsError
+from gateway.errors import CODES, GatewayError, Refusal, SettingsError
 from gateway.flows import keys as keys_flow
 from gateway.flows import setup
 from gateway.flows.explain import text_of
 from gateway.flows.house import problems_of
-from gateway.flows.normalizing import normalize_line, normalize_one
+from gateway.flows.normalizing import no_rule, normalize_line, normalize_one
+from gateway.settings import Settings
 from gateway.terminal import example, fail, json_option, load_settings, settings_option, show
 
 __all__ = ["main"]
@@ -35,14 +38,22 @@ def main() -> None:
 # ------------------------------------------------------------------ set-up and service
 
 
-@main.command(epilog=example("gateway init --host t.shop.example --domain shop.example"))
+@main.command(
+    short_help="Make settings, keys and an admin token.",
+    epilog=example("gateway init --host t.shop.example --domain shop.example"),
+)
 @click.option("--host", required=True, help="Host name the gateway answers to, such as t.shop.example.")
 @click.option("--domain", help="Domain whose pages may send events. Default: the host's registrable domain.")
 @click.option("--site", default="main", show_default=True, help="Id of the site.")
 @click.option("--currency", default="", help="Currency of amounts that come without one, such as EUR.")
-@click.option("--directory", default=".", show_default=True, help="Where gateway.toml and the data directory are made.")
+@click.option("--directory", default=".", show_default=True, help="Where gateway.toml is made.")
+@click.option(
+    "--data", help="Directory of the database, the keys and the admin token. Default: data beside gateway.toml."
+)
 @json_option
-def init(host: str, domain: str | None, site: str, currency: str, directory: str, as_json: bool) -> None:
+def init(
+    host: str, domain: str | None, site: str, currency: str, directory: str, data: str | None, as_json: bool
+) -> None:
     """Make a settings file, a data directory, keys and an admin token. Changes nothing that exists."""
     try:
         made = setup.initialise(
@@ -53,14 +64,16 @@ def init(host: str, domain: str | None, site: str, currency: str, directory: str
             currency=currency,
             clock=SystemClock(),
             entropy=SystemEntropy(),
+            data=Path(data) if data is not None else None,
         )
         app.admin_token(Path(str(made["data"])), SystemEntropy())
     except (GatewayError, OSError) as error:
         fail(error, as_json=as_json)
         return
     lines = [
-        f"settings  {made['settings']}",
-        f"data      {made['data']}",
+        f"settings     {made['settings']}",
+        f"data         {made['data']}",
+        f"admin token  {made['data']}/{app.TOKEN_FILE}",
         "",
         "Next:",
         f"  gateway serve --settings {made['settings']}",
@@ -96,7 +109,7 @@ def _run(serve_until: Callable[[asyncio.Event], Any]) -> None:
         runner.run(until_told())
 
 
-@main.command(epilog=example("gateway demo"))
+@main.command(short_help="Run a demo shop and stand-ins of the platforms.", epilog=example("gateway demo"))
 @click.option("--port", default=8080, show_default=True, help="First of the ports that are used, all on loopback.")
 @click.option("--directory", default="demo-data", show_default=True, help="Where the demo keeps its data.")
 def demo(port: int, directory: str) -> None:
@@ -110,7 +123,7 @@ def demo(port: int, directory: str) -> None:
         fail(error, as_json=False)
 
 
-@main.command(epilog=example("gateway check --json"))
+@main.command(short_help="Check settings, keys and the database.", epilog=example("gateway check --json"))
 @settings_option
 @json_option
 def check(settings_file: str | None, as_json: bool) -> None:
@@ -126,18 +139,32 @@ def check(settings_file: str | None, as_json: bool) -> None:
         fail(error, as_json=as_json)
         return
     listed = found["problems"]
-    lines = [f"events {found['events']}"]
-    for kind in ("conversions", "deliveries"):
-        lines.append(f"{kind} {msgspec.json.encode(found[kind]).decode()}")
+    lines = [f"events: {found['events']}"]
+    for kind in ("conversions", "deliveries", "consent_entries"):
+        lines += _tally_lines(kind.replace("_", " "), found[kind])
     lines += [f"problem: {problem}" for problem in listed] if isinstance(listed, list) and listed else ["no problems"]
     show(found, as_json=as_json, text="\n".join(lines))
     sys.exit(1 if listed else 0)
 
 
+def _tally_lines(kind: str, tally: object, *above: str) -> list[str]:
+    """Nested counts as a line for each innermost group, such as `conversions: shop: purchase counted 3`."""
+    if not isinstance(tally, dict) or not tally:
+        return [": ".join([kind, *above, "none"])]
+    counts = [f"{name} {count}" for name, count in tally.items() if not isinstance(count, dict)]
+    lines = [": ".join([kind, *above, ", ".join(counts)])] if counts else []
+    for name, below in tally.items():
+        if isinstance(below, dict):
+            lines += _tally_lines(kind, below, *above, str(name))
+    return lines
+
+
 # ------------------------------------------------------------------ looking and mending
 
 
-@main.command(epilog=example("gateway explain 01M7W82T9JQQ7H1KTTX2BFVESK"))
+@main.command(
+    short_help="Print one event's way, with every reason.", epilog=example("gateway explain 01M7W82T9JQQ7H1KTTX2BFVESK")
+)
 @click.argument("event_id")
 @click.option("--site", help="Only look on this site.")
 @settings_option
@@ -194,7 +221,11 @@ def replay(
     show(found, as_json=as_json, text=f"{found['replayed']} deliveries wait again")
 
 
-@main.command("normalize", epilog=example("gateway normalize meta ph '0171 1234567' --country de --calling-code 49"))
+@main.command(
+    "normalize",
+    short_help="Show what a platform would be sent for a value.",
+    epilog=example("gateway normalize meta ph '0171 1234567' --country de --calling-code 49"),
+)
 @click.argument("platform", required=False)
 @click.argument("field", required=False)
 @click.argument("value", required=False)
@@ -211,7 +242,13 @@ def normalize_command(
     jsonl: bool,
     as_json: bool,
 ) -> None:
-    """Show what a platform would be sent for a value: normalised and hashed as that platform wants it."""
+    """Show what a platform would be sent for a value: normalised and hashed as that platform wants it.
+
+    FIELD is a name of the platform (em) or of the gateway (email). A line for --jsonl:
+
+    \b
+    {"platform":"meta","field":"email","input":"A@b.example","context":{"country":"de","default_calling_code":"49"}}
+    """
     now_ms = SystemClock().now_ms()
     if jsonl:
         for line in sys.stdin.buffer:
@@ -224,7 +261,9 @@ def normalize_command(
     try:
         found = normalize_one(platform, field, value, {k: v for k, v in context.items() if v is not None}, now_ms)
     except Refusal as error:
-        raise click.UsageError(f"no rule for {error.field}") from None
+        raise click.UsageError(
+            no_rule(platform, field) if error.code == "field_unknown" else f"VALUE: {CODES[error.code].message}"
+        ) from None
     lines = [f"{key:<16} {shown}" for key, shown in found.items()]
     show(found, as_json=as_json, text="\n".join(lines))
 
@@ -236,15 +275,18 @@ main.add_command(attribution_group)
 # ------------------------------------------------------------------ keys
 
 
-@main.group()
+@main.group(short_help="API keys of backends, and root keys.")
 def keys() -> None:
     """API keys for backends, and the root keys of this installation."""
 
 
 def _shown_key(key: dict[str, object]) -> str:
     state = f"revoked {key['revoked_at']}" if key["revoked_at"] else "valid"
-    sites, rights = key["sites"], key["rights"]
-    return f"{key['id']}  {state}  sites {sites}  rights {rights}  must sign {key['must_sign']}  {key['title']}"
+    sites, rights = (
+        ", ".join(map(str, names)) if isinstance(names, list) else "" for names in (key["sites"], key["rights"])
+    )
+    signs = "must sign" if key["must_sign"] else "need not sign"
+    return f"{key['id']}  {state}  sites: {sites}  rights: {rights}  {signs}  {key['title']}".rstrip()
 
 
 @keys.command("list", epilog=example("gateway keys list"))
@@ -275,7 +317,7 @@ def _show_new(found: dict[str, object], *, as_json: bool) -> None:
 @keys.command("create", epilog=example("gateway keys create --title 'shop backend' --site main --right conversions"))
 @click.option("--title", default="", help="What the key is for.")
 @click.option("--site", "sites", multiple=True, help="Site it may be used for; default: all.")
-@click.option("--right", "rights", multiple=True, help="events, conversions or consent; default: all.")
+@click.option("--right", "rights", multiple=True, type=click.Choice(RIGHTS), help="What it may do; default: all.")
 @click.option("--must-sign", is_flag=True, help="Refuse calls that are not signed.")
 @settings_option
 @json_option
@@ -292,9 +334,29 @@ def keys_create(
     try:
         found = control.operate(load_settings(settings_file), "POST", "/api/admin/v1/keys", body)
     except GatewayError as error:
+        if isinstance(error, control.OperationRefused) and error.field == "sites":
+            error = GatewayError("--site: no site of the settings has this id")
         fail(error, as_json=as_json)
         return
     _show_new(found, as_json=as_json)
+
+
+_REVOKED: Final = {
+    "revoke": "this key is revoked already",
+    "rotate": "this key is revoked; create a new one with: gateway keys create",
+}
+
+
+def _change_key(settings: Settings, key_id: str, action: str) -> dict[str, object]:
+    """Revoke or rotate a key. Raises GatewayError that says whether the key is unknown or revoked."""
+    try:
+        return control.operate(settings, "POST", f"/api/admin/v1/keys/{quote(key_id, safe='')}/{action}", {})
+    except control.OperationRefused as refused:
+        if refused.code not in {"field_invalid", "route_unknown"}:
+            raise
+    rows = control.operate(settings, "GET", "/api/admin/v1/keys")["keys"]
+    known = isinstance(rows, list) and any(row["id"] == key_id for row in rows)
+    raise GatewayError(_REVOKED[action] if known else "no key has this id; see: gateway keys list")
 
 
 @keys.command("revoke", epilog=example("gateway keys revoke k3b2a7qd"))
@@ -304,7 +366,7 @@ def keys_create(
 def keys_revoke(key_id: str, settings_file: str | None, as_json: bool) -> None:
     """Revoke an API key at once."""
     try:
-        found = control.operate(load_settings(settings_file), "POST", f"/api/admin/v1/keys/{key_id}/revoke", {})
+        found = _change_key(load_settings(settings_file), key_id, "revoke")
     except GatewayError as error:
         fail(error, as_json=as_json)
         return
@@ -318,14 +380,14 @@ def keys_revoke(key_id: str, settings_file: str | None, as_json: bool) -> None:
 def keys_rotate(key_id: str, settings_file: str | None, as_json: bool) -> None:
     """Make a new key with the sites and rights of an old one. The old one works until it is revoked."""
     try:
-        found = control.operate(load_settings(settings_file), "POST", f"/api/admin/v1/keys/{key_id}/rotate", {})
+        found = _change_key(load_settings(settings_file), key_id, "rotate")
     except GatewayError as error:
         fail(error, as_json=as_json)
         return
     _show_new(found, as_json=as_json)
 
 
-@keys.group("root")
+@keys.group("root", short_help="Root keys: for ids, receipts and payloads.")
 def keys_root() -> None:
     """Root keys: they sign ids and receipts, seal payloads and make signing secrets."""
 
@@ -364,7 +426,9 @@ def root_rotate(use: str, settings_file: str | None, as_json: bool) -> None:
         fail(error, as_json=as_json)
 
 
-@keys_root.command("drop", epilog=example("gateway keys root drop signing 1f2e3d4c"))
+@keys_root.command(
+    "drop", short_help="Forget an old root key.", epilog=example("gateway keys root drop signing 1f2e3d4c")
+)
 @click.argument("use", type=click.Choice(["signing", "sealing", "api"]))
 @click.argument("key_id")
 @settings_option
@@ -372,6 +436,15 @@ def root_rotate(use: str, settings_file: str | None, as_json: bool) -> None:
 def root_drop(use: str, key_id: str, settings_file: str | None, as_json: bool) -> None:
     """Forget an old root key: ids it signed are no ids any more, payloads it sealed cannot be sent."""
     try:
-        _show_roots(keys_flow.drop_root(_key_file(settings_file), use, key_id), as_json=as_json)
+        path = _key_file(settings_file)
+        try:
+            _show_roots(keys_flow.drop_root(path, use, key_id), as_json=as_json)
+        except Refusal:
+            known = any((row["use"], row["id"]) == (use, key_id) for row in keys_flow.roots(path))
+            raise GatewayError(
+                f"this is the newest {use} key, which is in use; first: gateway keys root rotate {use}"
+                if known
+                else f"no {use} key has this id; see: gateway keys root list"
+            ) from None
     except GatewayError as error:
         fail(error, as_json=as_json)

@@ -11,8 +11,9 @@ import msgspec
 from gateway.clock import SystemClock
 from gateway.errors import CODES, GatewayError, Refusal
 from gateway.event import Signals
-from gateway.flows.decoding import decode_line, decode_signals
+from gateway.flows.decoding import SEVERAL, decode_line, decode_signals
 from gateway.flows.what_if import Case, text_of, what_if
+from gateway.signals.cmp_platforms import PLATFORMS, platform
 from gateway.terminal import example, fail, json_option, load_settings, settings_option, show
 
 __all__ = ["consent_group"]
@@ -39,7 +40,7 @@ def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-@click.group("consent")
+@click.group("consent", short_help="Decode consent signals; try what would follow.")
 def consent_group() -> None:
     """Consent signals: what they say, and what would follow from them."""
 
@@ -59,7 +60,11 @@ def _signal_options(command: F) -> F:
     return command
 
 
-@consent_group.command("decode", epilog=example("gateway consent decode --gcs G101 --gcd 13r3p3q3r5l1"))
+@consent_group.command(
+    "decode",
+    short_help="Show what a consent string or cookie says.",
+    epilog=example("gateway consent decode --gcs G100 --gcd 13p3p3p3p5l1"),
+)
 @_signal_options
 @click.option("--cookie", "cookies", multiple=True, help="NAME=VALUE of a consent platform; may be given again.")
 @click.option(
@@ -92,6 +97,11 @@ def consent_decode(
     now_ms = SystemClock().now_ms()
     said = {"tcf": tcf, "gpp": gpp, "us_privacy": us_privacy, "ac": ac, "gcs": gcs, "gcd": gcd}
     asked: dict[str, object] = {name: text for name, text in said.items() if text is not None}
+    if platform_name not in (None, SEVERAL) and platform(platform_name or "") is None:
+        raise click.UsageError(f"--platform: no platform of this name; known are {', '.join(sorted(PLATFORMS))}")
+    for cookie in cookies:
+        if not cookie.partition("=")[0].strip() or "=" not in cookie:
+            raise click.UsageError("--cookie: NAME=VALUE is needed")
     if cookies:
         asked |= {"cookie_header": "; ".join(cookies), "cmp": platform_name, "services": list(services)}
         if mapping:
@@ -110,13 +120,20 @@ def consent_decode(
     try:
         found = decode_signals(asked, now_ms)
     except Refusal as refusal:
+        if (refusal.code, refusal.field) == ("field_missing", "cmp"):
+            names = ", ".join(cookie.partition("=")[0].strip() for cookie in cookies)
+            raise click.UsageError(
+                f"--cookie: no platform is known by the cookie {names}; name it with --platform"
+            ) from None
         raise _wrong_use(refusal) from None
     show(found, as_json=as_json, text=msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     sys.exit(1 if any(isinstance(part, dict) and "error" in part for part in found.values()) else 0)
 
 
 @consent_group.command(
-    "what-if", epilog=example("gateway consent what-if --place US-CA --gpc --consent analytics=granted")
+    "what-if",
+    short_help="Judge a made-up request by your settings.",
+    epilog=example("gateway consent what-if --place US-CA --gpc --consent analytics=granted"),
 )
 @click.option("--site", help="Which site; default: the first.")
 @click.option("--event", default="purchase", show_default=True, help="Name of the event.")

@@ -20,6 +20,7 @@ from gateway.handlers.door import Door, Listener
 from gateway.handlers.routes import CONTROL, Table
 
 if TYPE_CHECKING:
+    from gateway.flows.house import House
     from gateway.settings import Settings
 
 __all__ = ["OperationRefused", "operate"]
@@ -53,20 +54,29 @@ async def _operate(
         return await _ask(directory / CONTROL_SOCKET, method, path, body)
     try:
         house = await open_house(settings)
-        socket = directory / f"{CONTROL_SOCKET}.command"
-        socket.unlink(missing_ok=True)
-        runner = web.ServerRunner(Listener(Door(house, Table(CONTROL), control=True)), handle_signals=False)
-        await runner.setup()
         try:
-            await web.UnixSite(runner, str(socket)).start()
-            return await _ask(socket, method, path, body)
-        finally:
-            await runner.cleanup()
-            socket.unlink(missing_ok=True)
+            return await _serve_one(house, directory, method, path, body)
+        finally:  # an open store's threads would keep the process from ending, whatever went wrong
             await house.outbound.close()
             await house.store.close()
     finally:
         lock.release()
+
+
+async def _serve_one(
+    house: "House", directory: Path, method: str, path: str, body: Mapping[str, object] | None
+) -> dict[str, object]:
+    """Serve the house on a socket of its own for one question."""
+    socket = directory / f"{CONTROL_SOCKET}.command"
+    socket.unlink(missing_ok=True)
+    runner = web.ServerRunner(Listener(Door(house, Table(CONTROL), control=True)), handle_signals=False)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, str(socket)).start()
+        return await _ask(socket, method, path, body)
+    finally:
+        await runner.cleanup()
+        socket.unlink(missing_ok=True)
 
 
 async def _ask(socket: Path, method: str, path: str, body: Mapping[str, object] | None) -> dict[str, object]:

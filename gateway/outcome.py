@@ -47,7 +47,7 @@ FATE_SENTENCES: Final[dict[str, str]] = {
     "waiting": "Stored and due to be sent, now or at its next attempt.",
     "accepted": "The vendor answered that it took the event. The payload is deleted.",
     "rejected": "The vendor answered that it will not take this event. The payload is deleted.",
-    "withheld": "Consent does not cover this destination. Nothing was made and nothing is sent.",
+    "withheld": "Not sent by rule, mostly because consent does not cover it; the reason says which.",
     "unfit": "The event cannot be made into what the vendor takes. Nothing is sent.",
     "cancelled": "Consent was lost while the delivery waited. The payload is deleted.",
     "dead": "Every attempt failed. The payload stays sealed for a replay until its age limit.",

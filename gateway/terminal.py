@@ -29,7 +29,14 @@ def settings_path(given: str | None) -> Path:
     named = process_environment().get("GATEWAY_SETTINGS")
     if named:
         return Path(named)
-    return next((place for place in _PLACES if place.exists()), _PLACES[0])
+    return next((place for place in _PLACES if _is_there(place)), _PLACES[0])
+
+
+def _is_there(place: Path) -> bool:
+    try:
+        return place.exists()
+    except PermissionError:
+        return True  # in a directory that only the gateway's user may enter: reading it says so in a sentence
 
 
 def load_settings(given: str | None) -> Settings:

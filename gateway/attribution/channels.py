@@ -4,7 +4,7 @@ The source is what the campaign parameters say; what they leave open is filled b
 channel follows from source, medium and campaign by the rules of GA4's default channel group: a table, the first rule that
 matches wins, upper and lower case are equal. One rule is ours: visits from AI assistants have a channel of their own.
 
-Source: Google Analytics Help, "Default channel group" (answer 9756891), read 2026-11 through mirrors. Google's lists of
+Source: Google Analytics Help, "Default channel group" (answer 9756891), as of 2026-11. Google's lists of
 sources are replaced by those of `channel_sources`.
 """
 

@@ -21,8 +21,9 @@
  * Attributes of elements: data-gw-event on a link, button or form sends that event on click or submit, with
  * data-gw-value, data-gw-currency, data-gw-order-id, data-gw-goal; any other data-gw-* becomes a property.
  *
- * Calls: gateway.track(name, data), gateway.page(data), gateway.consent({analytics: "granted", ...}), gateway.link(url),
- * gateway.signals({...}) with consent signals as the page has them.
+ * Calls: gateway.track(name, data), gateway.page(data), gateway.link(url), gateway.signals({...}) with consent signals as
+ * the page has them, gateway.consent({analytics: "granted", ...}) on every page with what the visitor chose, and
+ * gateway.consent({...}, {method: "banner"}) when the visitor answered just now: that is always sent.
  * Before the script has loaded: window.gateway = window.gateway || []; gateway.push(["track", "sign_up", {}]).
  */
 (function (w, d) {
@@ -70,8 +71,13 @@
   }
 
   function blocked(response) {
-    if (response.status === 403 || response.status === 421)
-      console.warn("Tracking blocked for this domain", loc.hostname, origin);
+    var status = response.status;
+    if (status === 403 || status === 421) console.warn("Tracking blocked for this domain", loc.hostname, origin);
+    if (status === 400)
+      // What the page sent is wrong. An answer that cannot be read changes nothing.
+      response.json().then(function (answer) {
+        console.warn("Tracking refused", answer.error.code, answer.error.field || "");
+      }).catch(function () {});
     return response;
   }
 
@@ -146,11 +152,12 @@
   }
 
   function consent(choice, details) {
-    // The page says what the visitor chose. What is new is recorded; everything held goes out under it.
+    // The page says what the visitor chose. What is new is recorded; everything held goes out under it. An answer given
+    // just now, which `method` tells, is always new: the visitor may have withdrawn elsewhere since.
     known = choice;
     var text = JSON.stringify(choice);
     try {
-      if (localStorage.gwc === text) return release();
+      if (!(details && details.method) && localStorage.gwc === text) return release();
     } catch (e) {}
     record(Object.assign({ choice: choice }, details))
       .then(function (response) {

@@ -21,7 +21,7 @@ from gateway.signals import ac, cmp, consent_mode, gpp, gvl, tcf, usp, vendors
 from gateway.signals.bits import Unreadable
 from gateway.signals.cmp_platforms import PLATFORMS, platform
 
-__all__ = ["FIELDS", "decode_line", "decode_signals"]
+__all__ = ["FIELDS", "SEVERAL", "decode_line", "decode_signals"]
 
 FIELDS: Final = (
     "tcf", "gpp", "us_privacy", "ac", *consent_mode.PARAMETERS, "cookie_header", "cmp", "mapping", "services", "vendor",

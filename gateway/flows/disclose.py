@@ -5,6 +5,7 @@ hosts share could have been planted by any of them, and whoever planted it would
 it is not stored.
 """
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -35,6 +36,8 @@ __all__ = ["Choice", "Count", "Record", "Seen", "Standing", "export", "see"]
 EVENTS_MAX: Final = 10_000
 PAGE: Final = 500
 RECORDS_SHOWN: Final = 50
+_NOT_BY_CHOICE: Final = frozenset({"bot", "test_event"})
+"""Reasons for which an event is withheld whatever its visitor chose."""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -60,11 +63,13 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Count(msgspec.Struct, frozen=True):
-    """So many deliveries to one destination ended so. `title` is what its platform calls itself."""
+    """So many deliveries to one destination ended so. `title` is what its platform calls itself. `reason` is `bot` or
+    `test_event` where that kept an event back, else empty: the other reasons are the visitor's own answer."""
 
     destination: str
     title: str
     fate: str
+    reason: str
     count: int
 
 
@@ -210,9 +215,14 @@ def _gpc_honoured(judgement: Judgement) -> bool:
     return not judgement.granted & (PURPOSES["advertising"] | PURPOSES["ad_user_data"] | PURPOSES["ad_personalization"])
 
 
-def _counts(rooms: "SiteRooms", found: "Mapping[tuple[str, str], int]") -> tuple[Count, ...]:
+def _counts(rooms: "SiteRooms", found: "Mapping[tuple[str, str, str], int]") -> tuple[Count, ...]:
     titles = {placed.name: placed.definition.title for placed in rooms.destinations}
-    return tuple(Count(name, titles.get(name, ""), fate, count) for (name, fate), count in found.items())
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for (name, fate, reason), count in found.items():
+        counts[name, fate, reason if reason in _NOT_BY_CHOICE else ""] += count
+    return tuple(
+        Count(name, titles.get(name, ""), fate, reason, count) for (name, fate, reason), count in counts.items()
+    )
 
 
 def _record(row: "RecordRow") -> Record:

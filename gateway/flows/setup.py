@@ -3,10 +3,12 @@
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
 from publicsuffixlist import PublicSuffixList
 
 from gateway import vault
 from gateway.errors import SettingsError
+from gateway.money import EXPONENTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,13 +26,13 @@ SETTINGS = """\
 # Check this file with: gateway check
 
 [data]
-dir = "{data}"
+dir = {data}
 
 [[site]]
 id = "{site}"
 hosts = ["{host}"]
 domains = ["{domain}"]
-currency = "{currency}"
+{currency}
 
 # A destination, for example (secrets stay in files of mode 0600):
 # [[site.destination]]
@@ -41,29 +43,47 @@ currency = "{currency}"
 
 
 def initialise(
-    directory: "Path", *, host: str, domain: str | None, site: str, currency: str, clock: "Clock", entropy: "Entropy"
+    directory: "Path",
+    *,
+    host: str,
+    domain: str | None,
+    site: str,
+    currency: str,
+    clock: "Clock",
+    entropy: "Entropy",
+    data: "Path | None" = None,
 ) -> dict[str, object]:
-    """Make the files. Raises SettingsError when a name cannot be used or a settings file is there already."""
-    host = host.lower()
+    """Make the files: settings in `directory`, keys in `data`, which is `directory`/data when it is not given.
+
+    Raises SettingsError when a name cannot be used or a settings file is there already.
+    """
+    host, currency = host.lower(), currency.upper()
     if not _HOST.match(host):
         raise SettingsError(["--host is a host name, such as t.shop.example"])
     if not _SITE.match(site):
         raise SettingsError(["--site is a short name of a-z, 0-9, _ and -"])
+    if currency and currency not in EXPONENTS:
+        raise SettingsError(["--currency is an ISO 4217 code, such as EUR"])
     domain = (domain or PublicSuffixList().privatesuffix(host) or host).lower()
     if not _HOST.match(domain):
         raise SettingsError(["--domain is a domain, such as shop.example"])
     settings = directory / "gateway.toml"
-    data = directory / "data"
+    data = (data or directory / "data").resolve()
     if settings.exists():
         raise SettingsError([f"{settings} exists already; it was left as it is"])
     directory.mkdir(parents=True, exist_ok=True)
-    data.mkdir(mode=0o700, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     data.chmod(0o700)
     keys = data / "keys.json"
     if not keys.exists():
         vault.write_key_file(keys, vault.new_key_file(clock.now_ms(), entropy))
-    settings.write_text(
-        SETTINGS.format(data=data.resolve(), site=site, host=host, domain=domain, currency=currency), "utf-8"
+    text = SETTINGS.format(
+        data=msgspec.json.encode(str(data)).decode(),  # a TOML text is written as a JSON text is
+        site=site,
+        host=host,
+        domain=domain,
+        currency=f'currency = "{currency}"' if currency else '# currency = "EUR"  # of amounts that come without one',
     )
+    settings.write_text(text, "utf-8")
     settings.chmod(0o600)
-    return {"settings": str(settings), "data": str(data.resolve()), "site": site, "host": host, "domain": domain}
+    return {"settings": str(settings), "data": str(data), "site": site, "host": host, "domain": domain}

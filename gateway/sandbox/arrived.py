@@ -53,6 +53,7 @@ def arrived_app(stand_ins: "StandIns", house: "House", *, shop: str) -> web.Appl
                     "name": name,
                     "title": title,
                     "down": name in down,
+                    "arrived": len(events),
                     "events": events[:10],
                     "refused": len(ledger.refused()),
                 }

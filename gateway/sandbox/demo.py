@@ -150,6 +150,7 @@ class Demo:
             "shop": f"http://{SHOP_HOST}:{shop}/",
             "arrived": f"http://localhost:{arrived}/",
             "gateway": origin,
+            "privacy": f"{origin}/privacy",
             "admin": f"http://localhost:{self.gateway.admin_port}/",
         }
         if self._second_site:
@@ -183,6 +184,7 @@ async def run(directory: Path, port: int, stop: asyncio.Event) -> None:
             click.echo(f"  the shop                      {demo.urls['shop']}")
             click.echo(f"  status: what arrived where    {demo.urls['arrived']}")
             click.echo(f"  the gateway's own status      {demo.urls['admin']}  (token: {directory / app.TOKEN_FILE})")
+            click.echo(f"  the visitor's own page        {demo.urls['privacy']}")
             click.echo("Stop it with Ctrl-C.")
             await stop.wait()
     except OSError as error:

@@ -1,5 +1,6 @@
 """Loading settings: a TOML file, overlaid by environment variables, with secrets from files."""
 
+import ipaddress
 import os
 import re
 import stat
@@ -194,6 +195,11 @@ def _cross_checks(settings: Settings) -> list[str]:
         problems.append("places: database: source is database, so a file is needed")
     if places.source == "header" and not settings.proxy.trusted:
         problems.append("places: header: only a trusted proxy is believed; set proxy.trusted")
+    problems += [
+        f'proxy.trusted: "{text}" is not an address or network, such as 127.0.0.1/32'
+        for text in settings.proxy.trusted
+        if not _is_network(text)
+    ]
     if not settings.site:
         problems.append("site: at least one [[site]] is needed")
     for site in settings.site:
@@ -234,6 +240,14 @@ def _cross_checks(settings: Settings) -> list[str]:
                 if isinstance(value, Secret) and placeholder(value.reveal()):
                     problems.append(f"{where}: destination {destination.name}: {key} is still a placeholder")
     return problems
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def process_environment() -> Mapping[str, str]:

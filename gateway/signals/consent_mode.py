@@ -183,7 +183,8 @@ def told(mode: ConsentMode | Unreadable) -> dict[str, object]:
     if mode.gcd is not None:
         out |= told_gcd(mode.gcd)
     if mode.gcs is not None:
-        out |= told_gcs(mode.gcs)
+        # Beside gcd, which has its own say about the same two types, it stands apart: they may differ.
+        out |= told_gcs(mode.gcs) if mode.gcd is None else {"gcs": told_gcs(mode.gcs)}
     if mode.tcfd is not None:
         out["tcfd"] = told_tcfd(mode.tcfd)
     for name, value in (("npa", mode.npa), ("dma", mode.dma), ("dma_cps", mode.dma_cps), ("gcu", mode.changed)):

@@ -265,15 +265,16 @@ class RecordRow(msgspec.Struct, frozen=True):
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is stored of one subject. `deliveries` and `told` count by destination and fate; `records` is oldest first."""
+    """How much is stored of one subject. `deliveries` and `told` count by destination, fate and, where the fate is
+    `withheld`, reason (else an empty text); `records` is oldest first."""
 
     events: int
     first_at_ms: int | None
     last_at_ms: int | None
     conversions: int
     touches: int
-    deliveries: Mapping[tuple[str, str], int]
-    told: Mapping[tuple[str, str], int]
+    deliveries: Mapping[tuple[str, str, str], int]
+    told: Mapping[tuple[str, str, str], int]
     records: tuple[RecordRow, ...]
 
 

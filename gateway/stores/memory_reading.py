@@ -274,9 +274,9 @@ class MemoryReading:
         """Nothing to close."""
 
 
-def _fates(deliveries: Sequence[DeliveryCell]) -> dict[tuple[str, str], int]:
-    counts: dict[tuple[str, str], int] = {}
-    for delivery in sorted(deliveries, key=lambda one: (one.row.destination, one.row.fate)):
-        key = (delivery.row.destination, delivery.row.fate)
+def _fates(deliveries: Sequence[DeliveryCell]) -> dict[tuple[str, str, str], int]:
+    counts: dict[tuple[str, str, str], int] = {}
+    rows = [one.row for one in deliveries]
+    for key in sorted((row.destination, row.fate, row.reason if row.fate == "withheld" else "") for row in rows):
         counts[key] = counts.get(key, 0) + 1
     return counts

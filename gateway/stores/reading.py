@@ -75,8 +75,10 @@ async def held(rows: Rows, site_no: int, subject_key: bytes) -> Held:
         last_at_ms=last_at_ms,
         conversions=conversions,
         touches=touches,
-        deliveries={(name, fate): count for name, fate, count in await rows(_SUBJECT["held_deliveries"], names)},
-        told={(name, fate): count for name, fate, count in await rows(_SUBJECT["held_told"], names)},
+        deliveries={
+            (name, fate, reason): count for name, fate, reason, count in await rows(_SUBJECT["held_deliveries"], names)
+        },
+        told={(name, fate, reason): count for name, fate, reason, count in await rows(_SUBJECT["held_told"], names)},
         records=tuple(RecordRow(*row) for row in await rows(_SUBJECT["held_records"], names)),
     )
 

@@ -8,11 +8,18 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+from gateway import cli
+from gateway.destinations.normalize import FIELDS
+from gateway.event import Person
+from gateway.flows.normalizing import OUR_NAMES, normalize_line, normalize_one
 
 pytestmark = pytest.mark.slow  # each starts a process
 
@@ -95,6 +102,25 @@ def test_init_makes_private_files_and_changes_nothing_that_exists(tmp_path: Path
     assert (tmp_path / "data" / "keys.json").read_bytes() == keys
 
 
+def test_init_puts_the_data_where_it_is_told_and_says_where_the_admin_token_is(tmp_path: Path) -> None:
+    place = tmp_path / 'a "quoted" place' / "data"
+    done = gateway("init", "--host", "t.shop.example", "--data", str(place), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"admin token  {place}/admin-token" in done.stdout.decode()
+    assert sorted(path.name for path in place.iterdir()) == ["admin-token", "keys.json"]
+    assert not (tmp_path / "data").exists()
+    raw = tomllib.loads((tmp_path / "gateway.toml").read_text())
+    assert raw["data"] == {"dir": str(place)}
+    assert "currency" not in raw["site"][0], "none was given"
+    assert gateway("check", cwd=tmp_path).returncode == 0
+
+
+def test_init_refuses_a_currency_that_is_none_and_makes_nothing(tmp_path: Path) -> None:
+    done = gateway("init", "--host", "t.shop.example", "--currency", "EUX", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, b"--currency is an ISO 4217 code, such as EUR\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_check_of_a_fresh_installation_finds_nothing(installed: Path) -> None:
     done = gateway("check", "--json", cwd=installed)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -105,6 +131,20 @@ def test_check_of_a_fresh_installation_finds_nothing(installed: Path) -> None:
         "deliveries": {},
         "consent_entries": {"shop": 0},
     }
+
+
+def test_check_for_people_is_in_words(installed: Path) -> None:
+    said = gateway("check", cwd=installed).stdout.decode().splitlines()
+    assert said == ["events: 0", "conversions: none", "deliveries: none", "consent entries: shop 0", "no problems"]
+
+
+def test_counts_are_shown_in_words_for_each_innermost_group() -> None:
+    deliveries = {"shop": {"meta": {"accepted": 3, "dead": 1}, "ga4": {"waiting": 2}}, "blog": {}}
+    assert cli._tally_lines("deliveries", deliveries) == [
+        "deliveries: shop: meta: accepted 3, dead 1",
+        "deliveries: shop: ga4: waiting 2",
+        "deliveries: blog: none",
+    ]
 
 
 def test_check_lists_every_problem_of_the_settings_at_once(installed: Path) -> None:
@@ -217,6 +257,92 @@ def test_root_keys_rotate_and_drop(installed: Path) -> None:
     )
     assert gateway("keys", "root", "drop", "signing", signing[0]["id"], cwd=installed).returncode == 0
     assert gateway("keys", "root", "rotate", "digest", cwd=installed).returncode == 2
+
+
+def refused(*arguments: str, cwd: Path) -> tuple[int, str]:
+    done = gateway(*arguments, cwd=cwd)
+    assert done.stdout == b""
+    return done.returncode, done.stderr.decode().strip().splitlines()[-1]
+
+
+def test_a_refused_key_command_says_what_to_do(installed: Path) -> None:
+    key = json.loads(gateway("keys", "create", "--json", cwd=installed).stdout)["id"]
+    unknown = "no key has this id; see: gateway keys list"
+    assert refused("keys", "revoke", "nope", cwd=installed) == (1, unknown)
+    assert refused("keys", "revoke", "../../check", cwd=installed) == (1, unknown)
+    assert refused("keys", "rotate", "nope", cwd=installed) == (1, unknown)
+    assert gateway("keys", "revoke", key, cwd=installed).returncode == 0
+    assert refused("keys", "revoke", key, cwd=installed) == (1, "this key is revoked already")
+    assert refused("keys", "rotate", key, cwd=installed) == (
+        1,
+        "this key is revoked; create a new one with: gateway keys create",
+    )
+    assert refused("keys", "create", "--site", "nope", cwd=installed) == (
+        1,
+        "--site: no site of the settings has this id",
+    )
+    code, said = refused("keys", "create", "--right", "all", cwd=installed)
+    assert code == 2
+    assert "'events', 'conversions', 'consent'" in said
+    assert refused("keys", "root", "drop", "signing", "nope", cwd=installed) == (
+        1,
+        "no signing key has this id; see: gateway keys root list",
+    )
+    (newest,) = [
+        row["id"]
+        for row in json.loads(gateway("keys", "root", "list", "--json", cwd=installed).stdout)["keys"]
+        if row["use"] == "signing"
+    ]
+    code, said = refused("keys", "root", "drop", "signing", newest, cwd=installed)
+    assert code == 1
+    assert said.endswith("first: gateway keys root rotate signing")
+
+
+def test_keys_are_listed_in_words(installed: Path) -> None:
+    gateway("keys", "create", "--title", "backend", "--right", "events", "--right", "consent", cwd=installed)
+    said = gateway("keys", "list", cwd=installed).stdout.decode()
+    assert "valid  sites: shop  rights: events, consent  need not sign  backend" in said
+
+
+def groups(group: click.Group, path: str = "gateway") -> Iterator[tuple[str, click.Group]]:
+    yield path, group
+    for name, below in group.commands.items():
+        if isinstance(below, click.Group):
+            yield from groups(below, f"{path} {name}")
+
+
+@pytest.mark.parametrize(("path", "group"), list(groups(cli.main)))
+def test_no_summary_is_cut_off_in_a_help_text(path: str, group: click.Group) -> None:
+    said = group.get_help(click.Context(group, info_name=path, terminal_width=80))
+    assert "..." not in said.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("platform", OUR_NAMES)
+def test_normalize_takes_the_gateways_own_names_of_fields(platform: str) -> None:
+    assert set(OUR_NAMES[platform]) <= set(Person.__struct_fields__)
+    for ours, theirs in OUR_NAMES[platform].items():
+        assert ours not in FIELDS[platform], "it would hide the platform's own"
+        for value in ("Ann@Shop.example", "+49 171 1234567", "Zoë", "de", "1990-01-31", "f"):
+            assert normalize_one(platform, ours, value, {}, 0) == normalize_one(platform, theirs, value, {}, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("meta", "emial"), "no rule for meta.emial; meta has: em, ph, fn,"),
+        (("google_ads", "emial"), "no rule for google_ads.emial; google_ads has: email_address,"),
+        (("mta", "em"), "no rules for platform mta; there are: meta, google, ga4_mp, google_ads, ga4"),
+    ],
+)
+def test_normalize_names_what_it_knows(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    code, line = refused("normalize", *arguments, "x", cwd=tmp_path)
+    assert code == 2
+    assert said in line
+
+
+def test_the_sample_line_of_the_help_is_answered() -> None:
+    (line,) = re.findall(r"^\s*(\{.*\})$", cli.main.commands["normalize"].help or "", re.MULTILINE)
+    assert normalize_line(line.encode(), 0)["normalized"] == "a@b.example"
 
 
 def test_normalize_answers_every_vector_line_by_line(tmp_path: Path) -> None:

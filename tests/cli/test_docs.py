@@ -1,5 +1,6 @@
 """Pages tell the truth: links lead somewhere, samples parse, commands exist, the unit is as tight as it says."""
 
+import fnmatch
 import hashlib
 import hmac
 import json
@@ -81,7 +82,7 @@ def test_bodies_in_pages_are_taken() -> None:
 def test_commands_in_pages_exist() -> None:
     count = 0
     for page, text in blocks("sh"):
-        for line in re.findall(r"(?:^|bin/)gateway ((?:[a-z]+ ?)+)", text, re.MULTILINE):
+        for line in re.findall(r"(?:^|bin/|sudo -u gateway )gateway ((?:[a-z]+ ?)+)", text, re.MULTILINE):
             command: click.Command = main
             for word in line.split():
                 if not isinstance(command, click.Group):
@@ -126,6 +127,22 @@ def test_the_systemd_unit_is_tight() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-300:] + done.stderr
+
+
+def test_the_deploy_page_and_the_unit_name_the_same_user_and_places() -> None:
+    unit = (ROOT / "deploy/systemd/gateway.service").read_text()
+    page = (ROOT / "docs/how-to/deploy.md").read_text()
+    assert re.findall(r"^(?:User|Group)=(.*)$", unit, re.MULTILINE) == ["gateway", "gateway"]
+    assert "install -d -o gateway -g gateway -m 700 /etc/gateway /var/lib/gateway" in page
+    assert "init --directory /etc/gateway --data /var/lib/gateway" in page
+    assert "--settings /etc/gateway/gateway.toml" in unit
+    assert "StateDirectory=gateway\n" in unit
+
+
+def test_what_init_makes_in_a_checkout_is_never_committed() -> None:
+    rules = (ROOT / ".gitignore").read_text().split()
+    for made in ("/data/", "/gateway.toml", "/meta-token", "/crm-secret"):
+        assert any(fnmatch.fnmatchcase(made, rule) for rule in rules), made
 
 
 def test_no_page_and_no_lock_names_a_package_index() -> None:

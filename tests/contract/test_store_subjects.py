@@ -255,7 +255,11 @@ async def test_messages_go_with_their_time_and_not_while_they_wait(store: Store,
 async def test_what_is_held_is_counted_for_one_subject_of_one_site(store: Store, heard: list[Passing]) -> None:
     touch = Touch("click", NOW, ME, "google.com", b'{"source":"x"}', b"sealed")
     await store.submit(
-        of(ME, order("A1", deliveries=(owed(), owed("ga4", fate="withheld", payload=None))), touch=touch)
+        of(
+            ME,
+            order("A1", deliveries=(owed(), owed("ga4", fate="withheld", reason="consent_missing", payload=None))),
+            touch=touch,
+        )
     )
     await store.submit(of(ME, order("A1", amount=4990)))  # a repeat of the order: an event, and a duplicate
     await store.submit(plain(event(key=ME)))
@@ -270,11 +274,23 @@ async def test_what_is_held_is_counted_for_one_subject_of_one_site(store: Store,
     held = await store.held("shop", ME)
     assert (held.events, held.conversions, held.touches) == (3, 2, 1)
     assert (held.first_at_ms, held.last_at_ms) == (NOW, NOW)
-    assert held.deliveries == {("ga4", "withheld"): 1, ("meta", "accepted"): 1}
-    assert held.told == {("meta", "waiting"): 1}
+    assert held.deliveries == {("ga4", "withheld", "consent_missing"): 1, ("meta", "accepted", ""): 1}
+    assert held.told == {("meta", "waiting", ""): 1}
     assert [(row.record_id, row.payload, row.received_at_ms) for row in held.records] == [
         ("r0", b"{}", NOW),
         ("r1", b"{}", NOW + 5),
+    ]
+
+
+async def test_what_was_withheld_is_counted_by_its_reason(store: Store) -> None:
+    for number, reason in enumerate(("bot", "test_event", "bot", "opted_out")):
+        kept = owed(fate="withheld", reason=reason, payload=None)
+        await store.submit(of(ME, order(f"A{number}", event_id=f"event-{number:04}", deliveries=(kept,))))
+    held = await store.held("shop", ME)
+    assert list(held.deliveries.items()) == [
+        (("meta", "withheld", "bot"), 2),
+        (("meta", "withheld", "opted_out"), 1),
+        (("meta", "withheld", "test_event"), 1),
     ]
 
 
@@ -387,7 +403,7 @@ async def test_an_erasure_on_an_old_state_is_stale_and_does_nothing(store: Store
     assert await store.erase(erasure("x0"), bare) is None
     assert await store.erase(erasure("x0", previous="unknown"), bare) is None
     held = await store.held("shop", ME)
-    assert (held.events, held.deliveries, len(held.records)) == (1, {("meta", "waiting"): 1}, 1)
+    assert (held.events, held.deliveries, len(held.records)) == (1, {("meta", "waiting", ""): 1}, 1)
     assert len(await store.log_entries("shop", 0, 9)) == 1
     assert heard == []
 

@@ -1,6 +1,7 @@
 """Disks that are full, fail, linger or cannot be written: nothing is acknowledged that is not stored, and it passes."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -263,6 +264,94 @@ def test_a_data_directory_of_somebody_else_is_refused(config: SandboxConfig) -> 
         service = Service(Path(outside) / "gateway", Path(outside) / "no-info", config)
         service.settings.chmod(0o644)
         assert str(service.data) in refused_by(service, before=become_nobody)
+
+
+AS_NOBODY = """
+import os, sys, gateway.cli
+import gateway.app, publicsuffixlist  # what is imported late: the interpreter itself may be out of that user's reach
+gateway.app.new_event_loop().close()
+publicsuffixlist.PublicSuffixList()
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+gateway.cli.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.root
+def test_an_installation_made_for_another_user_is_served_by_that_user() -> None:
+    """As the deploy page says: two directories of that user, settings in one, everything else in the other."""
+    ensure()
+
+    def run(*arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-c", AS_NOBODY, *arguments],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def done(*arguments: str) -> str:
+        process = run(*arguments)
+        out, error = process.communicate(timeout=30)
+        assert process.returncode == 0, out + error
+        return out
+
+    with TemporaryDirectory(dir="/tmp") as outside:
+        Path(outside).chmod(0o755)
+        settings_dir, data = Path(outside) / "etc", Path(outside) / "lib"
+        for place in (settings_dir, data):
+            place.mkdir(mode=0o700)
+            os.chown(place, 65534, 65534)
+        said = done("init", "--host", "t.shop.example", "--directory", str(settings_dir), "--data", str(data))
+        assert str(data / app.TOKEN_FILE) in said
+        assert sorted(path.name for path in data.iterdir()) == sorted([app.KEY_FILE, app.TOKEN_FILE])
+        settings = settings_dir / "gateway.toml"
+        settings.write_text("[listen]\nport = 0\nadmin_port = 0\n" + settings.read_text())
+        assert "no problems" in done("check", "--settings", str(settings))
+        service = run("serve", "--settings", str(settings))
+        try:
+            assert service.stderr is not None
+            assert any("gateway_started" in line for line in service.stderr), "it ended"
+            assert "no problems" in done("check", "--settings", str(settings)), "through the control socket"
+        finally:
+            service.terminate()
+            service.communicate(timeout=30)
+        assert service.returncode == 0
+        assert {path.stat().st_uid for path in data.iterdir()} == {65534}
+
+
+@pytest.mark.root
+def test_settings_in_a_directory_of_somebody_else_are_named_and_not_a_traceback() -> None:
+    ensure()
+    with TemporaryDirectory(dir="/tmp") as outside:  # mode 0700, of root
+        told = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, "check"],
+            cwd="/tmp",
+            env={**os.environ, "PYTHONPATH": str(ROOT), "GATEWAY_SETTINGS": f"{outside}/gateway.toml"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        found = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import pathlib, gateway.terminal as t\nt._PLACES = (pathlib.Path('{outside}/gateway.toml'),)\n{AS_NOBODY}",
+                "check",
+            ],
+            cwd="/tmp",
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    for one in (told, found):
+        assert (one.returncode, one.stdout) == (1, "")
+        assert one.stderr == f"The settings file {outside}/gateway.toml cannot be read: PermissionError\n"
 
 
 @pytest.mark.parametrize("name", [app.KEY_FILE, app.TOKEN_FILE])

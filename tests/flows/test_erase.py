@@ -236,7 +236,7 @@ async def test_a_refusal_reaches_hits_that_are_judged_while_it_is_made_durable(s
 
     store.choose = watched  # type: ignore[method-assign] # looked at from outside, for this one test
     await visitor.choose(ORIGIN, advertising="denied")
-    assert seen == [8]
+    assert set(seen) == {8}, "however often a choice that was overtaken is tried again"
 
 
 # ------------------------------------------------------------------ erasure

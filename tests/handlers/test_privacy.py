@@ -130,6 +130,40 @@ async def test_somebody_known_sees_the_choice_its_time_and_notice_and_what_is_he
     ]
 
 
+@pytest.mark.parametrize(
+    ("language", "robot", "trial", "refused"),
+    [
+        (
+            "en",
+            "not sent, because the visit looked like a robot's",
+            "not sent, because it was a test",
+            "not sent, because you did not agree",
+        ),
+        (
+            "de",
+            "nicht gesendet, weil der Besuch nach einem Roboter aussah",
+            "nicht gesendet, weil es ein Test war",
+            "nicht gesendet, weil Sie nicht zugestimmt haben",
+        ),
+    ],
+)
+async def test_nobody_is_told_of_a_refusal_where_another_rule_kept_an_event_back(
+    shop: Running, language: str, robot: str, trial: str, refused: str
+) -> None:
+    visitor = browser(shop, Accept_Language=language)
+    await visitor.choose(PAGE, **ALL)
+    await visitor.hit(PAGE, "sign_up", test=True)
+    usual = visitor.headers["User-Agent"]
+    visitor.headers["User-Agent"] = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+    for _ in range(2):
+        await visitor.hit(PAGE, "sign_up")
+    visitor.headers["User-Agent"] = usual
+    page = await visitor.open()
+    outcomes = [[cell.text for cell in row.all("td")] for row in page.section("held").all("table")[1].all("tr")[1:]]
+    assert outcomes == [[robot, "2"], [trial, "1"]]
+    assert refused not in page.text
+
+
 async def test_of_a_refusal_only_the_day_is_shown(shop: Running) -> None:
     visitor = browser(shop)
     await visitor.choose(PAGE, **NONE)

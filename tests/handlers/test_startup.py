@@ -350,6 +350,39 @@ def test_without_a_settings_file_it_refuses_and_says_how_to_make_one(installed: 
 # ------------------------------------------------------------------ one that may start
 
 
+PLANTED: Final = {
+    "while listeners are made": ("serve", "gateway.app.Door"),
+    "after everything listens": ("serve", "gateway.app._tell_started"),
+    "while workers are made": ("serve", "gateway.app.Workers.start"),
+    "in a command": ("check", "gateway.control.Door"),
+}
+
+
+@pytest.mark.parametrize(("command", "place"), PLANTED.values(), ids=PLANTED.keys())
+def test_whatever_goes_wrong_after_the_store_was_opened_the_process_ends(
+    installed: Path, command: str, place: str
+) -> None:
+    module, _, name = place.removeprefix("gateway.").partition(".")
+    planted = (
+        f"import gateway.{module} as module\n"
+        "from gateway.cli import main\n"
+        "def broken(*arguments, **options):\n    raise ArithmeticError('planted')\n"
+        f"module.{name} = broken\n"
+        f"main([{command!r}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", planted],
+        cwd=installed,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "planted" in done.stderr
+
+
 class Process:
     """A gateway as systemd runs it: its own process, its own event loop, its log on standard error."""
 

@@ -6,6 +6,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,71 @@ async def test_choose_and_withdraw_with_the_keyboard_alone_without_script(
         assert "analytics" in message["data"]["withdrawn"]
         assert demo.stand_ins.webhook.ledger.complaints() == []
         assert complaints == []
+
+
+async def test_every_page_of_the_demo_shop_leads_to_the_visitors_own_page(
+    demo: Demo, open_context: OpenContext
+) -> None:
+    async with open_context(locale="en-GB") as context:
+        page = await context.new_page()
+        for path in ("", "products/shoe-red", "checkout?product=shoe-red", "plain", "products/none"):
+            await page.goto(f"{demo.urls['shop']}{path}")
+            link = page.get_by_role("link", name="What this shop knows about you")
+            await expect(link).to_have_attribute("href", demo.urls["privacy"])
+        await page.goto(demo.urls["shop"])
+        await decide(page, "all")
+        await page.get_by_role("link", name="What this shop knows about you").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Your privacy on shop.localhost")
+
+
+async def test_the_demo_says_what_arrived_and_who_could_not_be_told(demo: Demo, open_context: OpenContext) -> None:
+    state = await customer(demo, open_context)
+    async with open_context(storage_state=state, locale="en-GB") as context:
+        page = await context.new_page()
+        await page.goto(demo.urls["privacy"])
+        await page.get_by_role("button", name="Withdraw everything").click()
+        await delivered(demo, "crm", 2)
+        await page.goto(demo.urls["arrived"])
+        meta = page.locator("section").filter(has=page.get_by_role("heading", name="Meta"))
+        await expect(meta.get_by_text("1 event arrived. 0 requests refused.")).to_be_visible()
+        row = page.get_by_role("row").filter(has_text="documents no call").filter(has_text="meta")
+        await expect(row.get_by_role("cell").nth(3)).to_have_text("not told")
+        red, green, blue = re.findall(r"\d+", await row.evaluate("row => getComputedStyle(row.cells[3]).color"))
+        assert red == green == blue != "0", "grey: it is no fault"
+
+
+BROKEN_WORDS = """(() => {
+  document.body.style.hyphens = "manual";
+  const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  const broken = [];
+  while (texts.nextNode()) {
+    if (texts.currentNode.parentElement.closest("thead")) continue; // for screen readers only
+    for (const word of texts.currentNode.data.matchAll(/[\\p{L}\\p{N}.]+/gu)) {
+      const range = document.createRange();
+      range.setStart(texts.currentNode, word.index);
+      range.setEnd(texts.currentNode, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+})()"""
+
+
+async def test_german_words_are_not_broken_anywhere_on_a_narrow_screen(demo: Demo, open_context: OpenContext) -> None:
+    state = await customer(demo, open_context)
+    viewport = {"width": 360, "height": 800}
+    async with open_context(
+        java_script_enabled=False, storage_state=state, locale="de-DE", viewport=viewport
+    ) as context:
+        page = await context.new_page()
+        await page.goto(demo.urls["privacy"])
+        await shot(page, "narrow-german")
+        widths = "[document.documentElement, ...document.querySelectorAll('.scroll')].map(e => e.scrollWidth)"
+        assert max(await page.evaluate(widths)) <= 360
+        assert await page.evaluate("getComputedStyle(document.querySelector('td')).hyphens") == "auto"
+        assert await page.evaluate(BROKEN_WORDS) == [], "there is room for every word, hyphens or not"
+        label = "getComputedStyle(document.querySelector('tbody td'), '::before').content"
+        assert await page.evaluate(label) == '"Sie sagten: "', "a cell by itself says which column it is"
 
 
 async def test_a_signal_of_the_browser_is_shown_as_processed(demo: Demo, open_context: OpenContext) -> None:

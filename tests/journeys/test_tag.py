@@ -227,6 +227,30 @@ async def test_a_choice_is_recorded_once_and_again_when_it_changes(demo: Demo, o
     assert json.loads(entries[0].entry)["subject_tag"] == json.loads(entries[1].entry)["subject_tag"] is not None
 
 
+async def test_accepting_again_after_a_withdrawal_on_the_visitors_own_page_is_recorded(
+    demo: Demo, open_context: OpenContext
+) -> None:
+    async with open_context(locale="en-GB") as context:
+        watched = Watched(context, demo)
+        page = await context.new_page()
+        await page.goto(demo.urls["shop"])
+        await decide(page, "all")
+        await page.goto(f"{demo.urls['gateway']}/privacy")
+        await page.get_by_role("button", name="Withdraw everything").click()
+        await page.get_by_role("status").wait_for()
+        await page.goto(demo.urls["shop"])
+        await page.wait_for_timeout(300)
+        assert len(watched.bodies("/consent")) == 1, "a page that was only opened takes no withdrawal back"
+        await page.click("#privacy")
+        await decide(page, "all")
+    assert [body["choice"]["analytics"] for body in watched.bodies("/consent")] == ["granted", "granted"]
+    assert demo.gateway is not None
+    entries = [json.loads(entry.entry) for entry in await demo.gateway.house.store.log_entries("shop", 0, 10)]
+    assert [entry["event_type"] for entry in entries][:2] == ["given", "withdrawn"]
+    assert len(entries) == 3
+    assert "analytics" in entries[2]["granted"]
+
+
 async def test_global_privacy_control_of_the_page_is_passed_on(
     demo: Demo, open_context: OpenContext, pages: Any
 ) -> None:
@@ -354,6 +378,43 @@ async def test_a_page_of_an_unlisted_domain_is_told_in_the_console(
         assert await context.cookies() == []
     assert demo.gateway is not None
     assert (await demo.gateway.house.store.tally()).events == 0
+
+
+async def test_a_malformed_call_is_told_in_the_console_with_its_code_and_field(
+    demo: Demo, open_context: OpenContext, pages: Any
+) -> None:
+    async with open_context() as context:
+        watched = Watched(context, demo)
+        page = await context.new_page()
+        await page.goto(pages("/malformed", element(demo, "data-mode='manual'")))
+        await page.wait_for_function("window.gateway && gateway.version")
+        await page.evaluate("gateway.consent({analytics: 'perhaps'}, {method: 'banner'})")
+        for _ in range(60):
+            if any(error.startswith("Tracking refused") for error in watched.errors):
+                break
+            await page.wait_for_timeout(50)
+        told = [error for error in watched.errors if error.startswith("Tracking refused")]
+        assert told == ["Tracking refused consent_value_invalid choice[...]"], watched.errors
+
+
+@pytest.mark.parametrize("body", ["", "<html>", "null", "{}", "[]"])
+async def test_an_answer_of_something_else_in_between_breaks_nothing(
+    body: str, demo: Demo, open_context: OpenContext, pages: Any
+) -> None:
+    url = pages("/between", element(demo, "crossorigin='anonymous'"), script=GRANT + STRICT_ERRORS)
+    headers = {
+        "Access-Control-Allow-Origin": url.removesuffix("/between"),
+        "Access-Control-Allow-Credentials": "true",
+    }
+    async with open_context() as context:
+        await context.route("**/consent", lambda route: route.fulfill(status=400, body=body, headers=headers))
+        watched = Watched(context, demo)
+        page = await context.new_page()
+        await page.goto(url)
+        await until_sent(watched, "page_view", page)
+        await page.wait_for_timeout(100)
+        assert await page.evaluate("errors") == []
+        assert not any("Tracking refused" in error for error in watched.errors)
 
 
 async def test_subdomains_of_a_listed_domain_may_send(demo: Demo, open_context: OpenContext, pages: Any) -> None:

@@ -252,6 +252,14 @@ def test_a_word_people_leave_in_examples(text: str, expected: bool) -> None:
     assert placeholder(text) is expected
 
 
+def test_a_trusted_proxy_is_an_address_or_a_network(base: Path) -> None:
+    told = problems_of('[proxy]\ntrusted = ["localhost", "10.0.0.0/33", "10.1.2.3/8", "::1"]' + ONE_SITE, base)
+    assert told == [
+        'proxy.trusted: "localhost" is not an address or network, such as 127.0.0.1/32',
+        'proxy.trusted: "10.0.0.0/33" is not an address or network, such as 127.0.0.1/32',
+    ]
+
+
 # ------------------------------------------------------------------ credentials of the service manager
 
 
@@ -312,7 +320,7 @@ OVERLAYS: Final[dict[str, tuple[str, str, Any]]] = {
     "a table that is not in the file": ("GATEWAY__LOG__LEVEL", "error", lambda s: s.log.level == "error"),
     "a fraction": ("GATEWAY__DELIVERY__RETRY_BASE_S", "1.5", lambda s: s.delivery.retry_base_s == 1.5),
     "a list of one": ("GATEWAY__PROXY__TRUSTED", "10.0.0.0/8", lambda s: s.proxy.trusted == ("10.0.0.0/8",)),
-    "a list with spaces": ("GATEWAY__PROXY__TRUSTED", " a , b ,", lambda s: s.proxy.trusted == ("a", "b")),
+    "a list with spaces": ("GATEWAY__PROXY__TRUSTED", " ::1 , 10.0.0.1 ,", lambda s: s.proxy.trusted == ("::1", "10.0.0.1")),
     "an empty list": ("GATEWAY__PROXY__TRUSTED", "", lambda s: s.proxy.trusted == ()),
     "a list of numbers": ("GATEWAY__DELIVERY__WEBHOOK_PORTS", "443,8443", lambda s: s.delivery.webhook_ports == (443, 8443)),
     "a row of a site": ("GATEWAY__SITE__BLOG__CURRENCY", "USD", lambda s: s.site[1].currency == "USD"),

@@ -1,8 +1,8 @@
 (function(w,d){var script=d.currentScript||d.querySelector('script[src*="/gw."]');var own=script.dataset;var origin=new URL(script.src,d.baseURI).origin;var name=own.global||"gateway";var early=w[name];var held=[];var known=null;var signals;var asked=[];var bridged;var ready=0;var first=1;var timer=0;var n=navigator;var loc=w.location;var arrived=new URL(loc.href).searchParams.get("_gwl");function ulid(){var text="";var alphabet="0123456789ABCDEFGHJKMNPQRSTVWXYZ";var now=Date.now();var i;for(i=0;i<10;i++){text=alphabet[now%32]+text;now=Math.floor(now/32);}
 var random=crypto.getRandomValues(new Uint8Array(16));for(i=0;i<16;i++)text+=alphabet[random[i]%32];return text;}
 function session(){try{var store=w.sessionStorage;if(!known||known.analytics!=="granted"&&known.analytics_storage!=="granted")return;var start=+store.gws||Math.floor(Date.now()/1000);store.gws=start;return start;}catch(e){}}
-function blocked(response){if(response.status===403||response.status===421)
-console.warn("Tracking blocked for this domain",loc.hostname,origin);return response;}
+function blocked(response){var status=response.status;if(status===403||status===421)console.warn("Tracking blocked for this domain",loc.hostname,origin);if(status===400)
+response.json().then(function(answer){console.warn("Tracking refused",answer.error.code,answer.error.field||"");}).catch(function(){});return response;}
 function post(path,body){return fetch(origin+path,{method:"POST",body:body,credentials:"include",keepalive:true,mode:"cors"}).then(blocked);}
 function flush(){clearTimeout(timer);timer=0;if(!ready||!held.length)return;var events=held.splice(0,50);var message={events:events,sent_at_ms:Date.now(),tag:"1.0.0"};if(known)message.consent=known;if(signals)message.signals=signals;if(n.globalPrivacyControl)message.gpc=true;var start=session();if(start)message.session=start;var body=JSON.stringify(message);if(!first&&n.sendBeacon&&n.sendBeacon(origin+"/collect",body))return flush();first=0;post("/collect",body).then(flush,function(){});}
 function soon(){if(ready&&!timer)timer=setTimeout(flush,50);}
@@ -11,7 +11,7 @@ held.push(item);soon();return item.id;}
 function release(){ready=1;flush();}
 function record(body){return post("/consent",JSON.stringify(Object.assign(body,arrived&&{link:arrived})));}
 function bridge(){if(bridged)return;bridged=d.createElement("script");bridged.gateway={asks:own.consent||"",asked:asked,api:api,record:record,release:release,tell:function(found){signals=found;}};bridged.crossOrigin="anonymous";bridged.integrity="sha384-o06FzIMLQaiCiRBar7W5ejl3vdsfcMtFFzvEaftdS5VH9ex56MCn1zs0SmrMzN4q";bridged.nonce=script.nonce;bridged.src=origin+"/gw-bridge.1.0.0.js";d.head.appendChild(bridged);}
-function consent(choice,details){known=choice;var text=JSON.stringify(choice);try{if(localStorage.gwc===text)return release();}catch(e){}
+function consent(choice,details){known=choice;var text=JSON.stringify(choice);try{if(!(details&&details.method)&&localStorage.gwc===text)return release();}catch(e){}
 record(Object.assign({choice:choice},details)).then(function(response){if(response.ok)localStorage.gwc=text;}).then(release,release);}
 function link(url){var target=new URL(url,loc.href);return fetch(origin+"/link?to="+target.hostname,{credentials:"include"}).then(function(response){return response.json();}).then(function(answer){if(answer.token)target.searchParams.set(answer.parameter,answer.token);return target.href;},function(){return target.href;});}
 function described(element,prefix){var data={};var set=element.dataset;for(var key in set){if(key.indexOf(prefix)||key===prefix+"Event")continue;var plain=key.slice(prefix.length);plain=plain.charAt(0).toLowerCase()+plain.slice(1).replace(/[A-Z]/g,function(c){return"_"+c.toLowerCase();});data[plain]=set[key];}

@@ -27,6 +27,7 @@
   if (order) window.gateway.push(["track", "purchase", JSON.parse(order.textContent)]);
 
   var known = localStorage.getItem("shop-consent");
-  if (known) window.gateway.push(["consent", choices[known], { method: "banner", notice: "1" }]);
+  // Said again on every page, without a method: the answer was given earlier.
+  if (known) window.gateway.push(["consent", choices[known], { notice: "1" }]);
   else banner.hidden = false;
 })();

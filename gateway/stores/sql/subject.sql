@@ -13,14 +13,16 @@ select count(*) from subject_event s join event e on e.seq = s.event_seq join to
 where s.site_no = :site_no and s.subject_key = :subject_key
 
 -- name: held_deliveries
-select d.destination, d.fate, count(*) from subject_event s join event e on e.seq = s.event_seq join delivery d on d.event_seq = e.seq
+select d.destination, d.fate, case d.fate when 'withheld' then d.reason else '' end, count(*)
+from subject_event s join event e on e.seq = s.event_seq join delivery d on d.event_seq = e.seq
 where s.site_no = :site_no and s.subject_key = :subject_key
-group by 1, 2 order by 1, 2
+group by 1, 2, 3 order by 1, 2, 3
 
 -- name: held_told
-select d.destination, d.fate, count(*) from consent_record r join delivery d on d.record_id = r.record_id
+select d.destination, d.fate, case d.fate when 'withheld' then d.reason else '' end, count(*)
+from consent_record r join delivery d on d.record_id = r.record_id
 where r.site_no = :site_no and r.subject_key = :subject_key
-group by 1, 2 order by 1, 2
+group by 1, 2, 3 order by 1, 2, 3
 
 -- name: held_records
 select record_id, payload, received_at_ms from consent_record
