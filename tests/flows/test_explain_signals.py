@@ -81,7 +81,7 @@ crm          waiting. Stored and due to be sent, now or at its next attempt.
                why: Not tried yet.
                rests on: analytics
                next attempt 2026-11-20T12:00:00.000Z
-iab          withheld. Consent does not cover this destination. Nothing was made and nothing is sent.
+iab          withheld. Not sent by rule, mostly because consent does not cover it; the reason says which.
                why: The purposes this destination needs are not granted.
                judged for itself, because a signal speaks to it by name:
                  necessary: granted, because it needs no consent
@@ -92,7 +92,7 @@ iab          withheld. Consent does not cover this destination. Nothing was made
                  ad_personalization: denied at step 4 (iab_string, signal tcf: the TC string), because the consent string does not permit it
                not granted: advertising
                who must act: visitor
-meta         withheld. Consent does not cover this destination. Nothing was made and nothing is sent.
+meta         withheld. Not sent by rule, mostly because consent does not cover it; the reason says which.
                why: The purposes this destination needs are not granted.
                not granted: advertising, ad_user_data
                who must act: visitor
@@ -117,7 +117,7 @@ crm          waiting. Stored and due to be sent, now or at its next attempt.
                why: Not tried yet.
                rests on: analytics
                next attempt 2026-11-20T12:00:00.000Z
-iab          withheld. Consent does not cover this destination. Nothing was made and nothing is sent.
+iab          withheld. Not sent by rule, mostly because consent does not cover it; the reason says which.
                why: The visitor opted out of sale, sharing or targeted advertising.
                not granted: advertising
                who must act: visitor
