@@ -30,6 +30,8 @@ from tests.handlers.test_framing import BROKEN, NOT_OURS
 from tests.support.cases import named
 from tests.support.running import AGENT, HOST, PAGE, install, log_lines, logging_to, request_bytes, talk
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 SETTINGS: Final = """
 [listen]
 port = 0

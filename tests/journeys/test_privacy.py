@@ -11,10 +11,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
 from gateway.sandbox.demo import Demo
 from tests.journeys.conftest import OpenContext, buy, decide
+
+pytestmark = pytest.mark.slow  # a browser for every one of them
 
 
 async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
