@@ -277,6 +277,12 @@ os.setuid(65534)
 gateway.cli.main(sys.argv[1:])
 """
 
+IN_PUBLIC = """
+checkout=$1 public=$2 code=$3
+shift 3
+mount --bind "$checkout" "$public" && cd "$public" && exec .venv/bin/python -c "$code" "$@"
+"""
+
 
 @pytest.mark.root
 def test_an_installation_made_for_another_user_is_served_by_that_user() -> None:
@@ -284,9 +290,9 @@ def test_an_installation_made_for_another_user_is_served_by_that_user() -> None:
     ensure()
 
     def run(*arguments: str) -> "subprocess.Popen[str]":
+        # This checkout may stand below a directory that is private to root: the other user sees it at a public place.
         return subprocess.Popen(
-            [sys.executable, "-c", AS_NOBODY, *arguments],
-            cwd=ROOT,
+            ["unshare", "--mount", "sh", "-c", IN_PUBLIC, "sh", str(ROOT), str(public), AS_NOBODY, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -300,7 +306,8 @@ def test_an_installation_made_for_another_user_is_served_by_that_user() -> None:
 
     with TemporaryDirectory(dir="/tmp") as outside:
         Path(outside).chmod(0o755)
-        settings_dir, data = Path(outside) / "etc", Path(outside) / "lib"
+        settings_dir, data, public = Path(outside) / "etc", Path(outside) / "lib", Path(outside) / "code"
+        public.mkdir(mode=0o755)
         for place in (settings_dir, data):
             place.mkdir(mode=0o700)
             os.chown(place, 65534, 65534)
