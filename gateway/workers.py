@@ -22,7 +22,7 @@ RESTART_MAX_S: Final = 30.0
 STORE_AGAIN_MAX_S: Final = 4.0
 """Longest pause of a loop that waits for the store: lanes go on soon after a full disk has space again."""
 LIST_EVERY_S: Final = 10.0
-LIST_PAUSE_S: Final = 0.05
+LIST_PAUSE_S: Final = 0.02
 SUM_EVERY_S: Final = 60.0
 EXPIRE_EVERY_S: Final = 600.0
 EXPIRE_PAUSE_S: Final = 0.2

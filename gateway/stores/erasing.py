@@ -19,7 +19,7 @@ __all__ = ["LISTED_AT_ONCE", "erase", "list_visitors"]
 _SUBJECT: Final = statements("subject.sql")
 _CONSENT: Final = statements("consent.sql")
 
-LISTED_AT_ONCE: Final = 5_000
+LISTED_AT_ONCE: Final = 500
 """Events whose visitors are listed in one transaction, so that it never holds up requests."""
 
 

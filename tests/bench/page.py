@@ -20,6 +20,14 @@ thousand visitors, judges consent, writes the event to SQLite with `synchronous=
 
 Client and server share the machine. Load comes from one process over loopback; in the tables at a fixed rate, latency
 counts from the moment a request was planned. Median of the rounds, lowest and highest in brackets.
+
+## Where the time goes
+
+A page view costs the event loop about 75 microseconds and the writer's thread about 25. Of the loop's part a quarter is the
+kernel (receive, send, wait), a tenth aiohttp's parser, a third reading, cleaning and judging the event in Python, and the rest
+uvloop and the hand-over to the writer. Of the writer's part half is the kernel writing pages and syncing. Measured with a
+sampling profiler and the threads' own clocks, at the highest rate.
+
 """
 
 
