@@ -25,8 +25,8 @@ counts from the moment a request was planned. Median of the rounds, lowest and h
 
 A page view costs the event loop about 75 microseconds and the writer's thread about 25. Of the loop's part a quarter is the
 kernel (receive, send, wait), a tenth aiohttp's parser, a third reading, cleaning and judging the event in Python, and the rest
-uvloop and the hand-over to the writer. Of the writer's part half is the kernel writing pages and syncing. Measured with a
-sampling profiler and the threads' own clocks, at the highest rate.
+uvloop and the hand-over to the writer. Of the writer's part half is the kernel writing pages and syncing. Read off a
+sampling profiler and the threads' own clocks on 2026-11-20, at the highest rate; `make bench` does not measure it anew.
 
 """
 
@@ -37,7 +37,7 @@ def page(about: Mapping[str, str], tables: Sequence[Table], options: Options) ->
     today = datetime.now(UTC).date().isoformat()
     parts.append(
         f"Measured on {today}: {about['processor']}, {about['memory']}, Python {about['python']}, SQLite {about['sqlite']}; "
-        f"{options.rounds} rounds of {options.seconds:.0f} s each; load average {about['load_average']} before and "
+        f"{options.rounds} rounds of {options.seconds:g} s each; load average {about['load_average']} before and "
         f"{about['load_average_after']} after; {about['took']} in all.\n"
     )
     for table in tables:
