@@ -139,6 +139,7 @@ async def open_house(
     entropy: Entropy | None = None,
     network: Network | None = None,
     after_commit: "Callable[[], None] | None" = None,
+    sync_pause_s: float = 0.0,
 ) -> houses.House:
     """Open store and vault and bind the rooms, without listening. Raises SettingsError and StoreError."""
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
@@ -159,8 +160,11 @@ async def open_house(
         reserve_bytes=settings.data.reserve_bytes,
         waiting_max=settings.limits.waiting_max,
         timeout_s=settings.limits.store_timeout_s,
+        appender=settings.data.appender,
         after_commit=after_commit,
+        sync_pause_s=sync_pause_s,
         on_batch=tell.batch_committed,
+        on_appender=tell.appender_changed,
     )
     try:
         supplies = Supplies(
@@ -212,10 +216,18 @@ async def start(
     entropy: Entropy | None = None,
     network: Network | None = None,
     after_commit: "Callable[[], None] | None" = None,
+    sync_pause_s: float = 0.0,
     fast: bool = True,
 ) -> Gateway:
     """Start a gateway: house, workers, listeners. The caller holds the Lock. Raises SettingsError and StoreError."""
-    house = await open_house(settings, clock=clock, entropy=entropy, network=network, after_commit=after_commit)
+    house = await open_house(
+        settings,
+        clock=clock,
+        entropy=entropy,
+        network=network,
+        after_commit=after_commit,
+        sync_pause_s=sync_pause_s,
+    )
     directory = Path(settings.data.dir)
     try:
         again, lost = await house.store.recover(house.clock.now_ms())
@@ -298,6 +310,7 @@ async def running(
     entropy: Entropy | None = None,
     network: Network | None = None,
     after_commit: "Callable[[], None] | None" = None,
+    sync_pause_s: float = 0.0,
     fast: bool = True,
 ) -> "AsyncIterator[Gateway]":
     """A gateway for the length of a block. Takes the lock. Raises SettingsError when another process has it."""
@@ -306,7 +319,13 @@ async def running(
         raise SettingsError([f"Another gateway is running on {settings.data.dir}"])
     try:
         gateway = await start(
-            settings, clock=clock, entropy=entropy, network=network, after_commit=after_commit, fast=fast
+            settings,
+            clock=clock,
+            entropy=entropy,
+            network=network,
+            after_commit=after_commit,
+            sync_pause_s=sync_pause_s,
+            fast=fast,
         )
         try:
             yield gateway

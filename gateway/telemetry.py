@@ -148,6 +148,13 @@ class Telemetry:
         self._commit_records.inc(records)
         self._commit_s.observe(took_s)
 
+    def appender_changed(self, started: bool) -> None:
+        """The process that writes plain rows has started, or has ended by itself or could not start."""
+        if started:
+            self._log.debug("appender_started")
+        else:
+            self._log.warning("appender_ended", note="the gateway writes alone; it is started again")
+
     def choice_recorded(self, site: str, kind: str, record_id: str) -> None:
         """A consent choice is in the log."""
         self._choices.labels(site, kind).inc()

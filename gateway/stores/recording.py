@@ -12,16 +12,13 @@ import msgspec
 from gateway.event import ConsentChange, Recordable, Recorded, Submission, Submitted
 from gateway.stores.contract import Passing, PassOn
 from gateway.stores.named_sql import statements
-from gateway.stores.writer import Job
 
-__all__ = ["append", "choose", "event_row", "expire", "mark_repeats", "named", "record", "sent_of", "size_of", "tell"]
+__all__ = ["append", "choose", "event_row", "expire", "named", "record", "sent_of", "size_of", "tell"]
 
 _SQL: Final = statements("record.sql")
 _CONSENT: Final = statements("consent.sql")
 _READ: Final = statements("read.sql")
 _SUBJECT: Final = statements("subject.sql")
-
-_DUPLICATE: Final = Submitted((Recorded("duplicate"),))
 
 _encode_recorded: Final = msgspec.msgpack.Encoder().encode
 _decode_recorded: Final = msgspec.msgpack.Decoder(tuple[Recorded, ...]).decode
@@ -42,18 +39,6 @@ def event_row(site_no: int, item: Recordable) -> tuple[object, ...]:
         site_no, event.event_id, event.name, event.trust, event.occurred_at_ms, event.received_at_ms,
         event.visitor_kind, event.visitor_key, item.person_key, event.facts,
     )  # fmt: skip
-
-
-def mark_repeats(db: sqlite3.Connection, new: int, plain: list[Job[object]]) -> None:
-    """Say of plain rows just inserted by one statement which were repeats: all but the `new` that are in the table now."""
-    inserted = set(db.execute(_SQL["event_ids_newest"], (new,)))
-    for job in plain:
-        row = job.row or ()
-        key = (row[0], row[1])
-        if key in inserted:
-            inserted.discard(key)
-        else:
-            job.result = _DUPLICATE
 
 
 def record(

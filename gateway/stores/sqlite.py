@@ -1,8 +1,9 @@
 """SQLite: the default store. One file, write-ahead log, every commit synced (`synchronous=FULL`).
 
-Exactly one connection writes and checkpoints, in the thread of `GroupWriter`; readers are opened `mode=ro` with
-`query_only`. That is what keeps clear of the WAL-reset corruption that SQLite had before 3.51.3, and no `mmap_size` is
-ever set. `synchronous=FULL` and nothing less survives a power cut: with NORMAL, acknowledged rows are lost.
+One connection at a time writes and checkpoints: that of `GroupWriter`'s thread, or, while many plain rows arrive, that of
+its `appender`; readers are opened `mode=ro` with `query_only`. That is what keeps clear of the WAL-reset corruption that
+SQLite had before 3.51.3, and no `mmap_size` is ever set. `synchronous=FULL` and nothing less survives a power cut: with
+NORMAL, acknowledged rows are lost.
 
 Source: sqlite.org/wal.html, sqlite.org/pragma.html (read 2026-11); measured with kill -9 and simulated power cuts.
 """
@@ -19,6 +20,8 @@ from gateway.caller import ApiKey
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 from gateway.event import ConsentChange, Recorded, Submission, Submitted
 from gateway.stores import erasing, reading, recording
+from gateway.stores.appender import EVENTS, tune
+from gateway.stores.appending import await_earlier
 from gateway.stores.contract import (
     ConsentState,
     DeadRow,
@@ -60,12 +63,10 @@ _CONSENT: Final = statements("consent.sql")
 _READ: Final = statements("read.sql")
 _RECORD: Final = statements("record.sql")
 
-_EVENT_HEAD, _, _EVENT_TAIL = _RECORD["event_insert"].partition("values ")
-_EVENT_ROW, _, _EVENT_CONFLICT = _EVENT_TAIL.partition(")")
-
 
 def _connect(path: Path, busy_timeout_s: float, now_ms: int, sites: tuple[str, ...]) -> sqlite3.Connection:
     """Open the writing connection, check the file, migrate it, and make sure every site has its number."""
+    await_earlier(path)
     wal = path.with_name(path.name + "-wal")
     unclean = wal.exists() and wal.stat().st_size > 0
     if not path.exists():
@@ -84,11 +85,7 @@ def _connect(path: Path, busy_timeout_s: float, now_ms: int, sites: tuple[str, .
         mode = db.execute("pragma journal_mode=wal").fetchone()[0]
         if mode != "wal":
             raise StoreError(f"the file system does not support write-ahead logging (mode {mode})")
-        db.execute("pragma synchronous=full")
-        db.execute("pragma foreign_keys=on")
-        db.execute("pragma wal_autocheckpoint=0")
-        db.execute("pragma cache_size=-16384")
-        db.execute("pragma temp_store=memory")
+        tune(db, 16_384)
         if unclean or path.stat().st_size <= CHECKED_BYTES:
             faults = [str(row[0]).replace("\n", " ") for row in db.execute("pragma quick_check(5)")]
             if faults != ["ok"]:
@@ -161,28 +158,37 @@ async def open_sqlite(
     waiting_max_bytes: int = 64 * 1024 * 1024,
     timeout_s: float = 5.0,
     readers: int = 2,
+    appender: str = "never",
     after_commit: Callable[[], None] | None = None,
+    sync_pause_s: float = 0.0,
     on_batch: Callable[[int, float], None] | None = None,
+    on_appender: Callable[[bool], None] | None = None,
 ) -> "SqliteStore":
     """Open a store, making or migrating the file. Raises StoreError and its kinds.
 
-    `after_commit` runs after every commit in the writer's thread: benches play a slow disk with it.
+    For the last five see `GroupWriter`.
     """
     writer = GroupWriter(
         lambda: _connect(path, timeout_s * 0.8, now_ms, sites),
-        wal=path.with_name(path.name + "-wal"),
-        insert=(f"{_EVENT_HEAD}values ", f"{_EVENT_ROW})", _EVENT_CONFLICT),
-        mark_repeats=recording.mark_repeats,
+        database=path,
+        plain=EVENTS,
+        duplicate=_DUPLICATE,
         waiting_max=waiting_max,
         waiting_max_bytes=waiting_max_bytes,
         timeout_s=timeout_s,
+        appender=appender,
         after_commit=after_commit,
+        sync_pause_s=sync_pause_s,
         on_batch=on_batch,
+        on_appender=on_appender,
     )
     try:
         await writer.start()
     except StoreError as error:
         raise _cannot_open(path, error) from None
+    except OSError as error:
+        await writer.close()
+        raise _cannot_open(path, StoreError(error.strerror or type(error).__name__)) from None
     _hold_reserve(path, reserve_bytes)
     connections = []
     try:
@@ -203,6 +209,7 @@ async def open_sqlite(
 
 
 _RECORDED: Final = Submitted((Recorded("recorded"),))
+_DUPLICATE: Final = Submitted((Recorded("duplicate"),))
 
 
 class SqliteStore:

@@ -8,28 +8,35 @@ The queue is bounded in records and bytes: what does not fit is refused as busy 
 timeout is answered busy although it may still be stored, which the unique event id makes harmless.
 
 Why a thread of its own and not aiosqlite here: aiosqlite hands over to its thread once per statement, and a transaction of
-a few statements pays each hand-over in latency; `tests/bench/bench_store.py` compares both. Readers use aiosqlite.
+a few statements pays each hand-over in latency; `tests/bench/store.py` compares both. Readers use aiosqlite.
+
+While many plain rows arrive, a second process writes them, see `appender`: there they do not contend for the lock of this
+process's interpreter.
 """
 
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, Generic, TypeVar
 
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
+from gateway.stores.appender import CHECKPOINT_BYTES, COMMITS_PER_LOOK, Answer
+from gateway.stores.appending import Appending
+from gateway.stores.plain import Inserted, PlainRows, of_the_store
 
 __all__ = ["GroupWriter", "Job", "store_error"]
 
 R = TypeVar("R")
 
-CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
-"""Size of the write-ahead file at which it is copied back, between two commits and after the answers went out."""
-
-ROWS_PER_STATEMENT: Final = 64
-"""Plain rows written by one statement: the GIL is handed over once per statement instead of once per row."""
+MANY_ROWS: Final = 200
+MANY_ROWS_PER_S: Final = 800
+"""Plain rows, and plain rows a second, from which on a second process pays."""
+START_PAUSE_S: Final = 2.0
+START_PAUSE_MAX_S: Final = 60.0
 
 
 class Job(Generic[R]):
@@ -62,8 +69,11 @@ class Job(Generic[R]):
 
 def store_error(error: sqlite3.Error) -> StoreError:
     """Say by whom an SQLite error has to be cured. The text never holds data."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return _store_error(getattr(error, "sqlite_errorcode", 0), getattr(error, "sqlite_errorname", type(error).__name__))
+
+
+def _store_error(code: int, name: str) -> StoreError:
+    code &= 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreBusy(name)
     if code == sqlite3.SQLITE_FULL:
@@ -73,60 +83,48 @@ def store_error(error: sqlite3.Error) -> StoreError:
     return StoreError(name)
 
 
-_STORE_CODES: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_INTERRUPT,
-    }
-)
-
-
-def _of_the_store(error: Exception) -> bool:
-    """Whether an error says something about the file and not about the row."""
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _STORE_CODES
-
-
 class GroupWriter:
     """The one writer of a SQLite file.
 
-    `connect` opens the connection (called in the writer's thread). `insert` makes the statement for plain rows: head, one
-    row, tail. `mark_repeats` is called inside the transaction when only some of a statement's rows were new, with the
-    number of those: it says so in the results of the others. `after_commit` runs in the thread after every commit, for
-    benches that play a slow disk; `on_batch` is told how many jobs a commit held and how long it took, on the event loop.
+    `connect` opens the connection (called in the writer's thread), `plain` says how plain rows are written, `duplicate` is
+    the result of one that was there before. `after_commit` runs in the thread after every commit, for tests of slow disks;
+    `sync_pause_s` lengthens every commit, for benches. `on_batch` is told how many jobs a commit held and how long it
+    took, on the event loop.
+
+    `appender` is when a second process writes batches of plain rows: `auto` (while many arrive), `always`, `never`. One
+    batch or checkpoint is in hand at a time, so the two never write, nor copy the write-ahead file back, at once.
+    `on_appender` is told when it has started (True) and when it ended by itself (False).
     """
 
     def __init__(
         self,
         connect: Callable[[], sqlite3.Connection],
         *,
-        wal: Path | None,
-        insert: tuple[str, str, str],
-        mark_repeats: Callable[[sqlite3.Connection, int, list[Job[object]]], None],
+        database: Path | None,
+        plain: PlainRows,
+        duplicate: object = None,
         waiting_max: int,
         waiting_max_bytes: int,
         timeout_s: float,
+        appender: str = "never",
         after_commit: Callable[[], None] | None = None,
+        sync_pause_s: float = 0.0,
         on_batch: Callable[[int, float], None] | None = None,
+        on_appender: Callable[[bool], None] | None = None,
     ) -> None:
         self._connect = connect
-        self._wal = wal
-        head, row, tail = insert
-        self._statements = tuple(f"{head}{','.join([row] * count)}{tail}" for count in range(ROWS_PER_STATEMENT + 1))
-        self._mark_repeats = mark_repeats
+        self._database = database
+        self._wal = database.with_name(f"{database.name}-wal") if database is not None else None
+        self._plain = plain
+        self._duplicate = duplicate
         self._waiting_max = waiting_max
         self._waiting_max_bytes = waiting_max_bytes
         self._timeout_s = timeout_s
+        self._mode = appender if database is not None and after_commit is None else "never"
         self._after_commit = after_commit
+        self._sync_pause_s = sync_pause_s
         self._on_batch = on_batch
+        self._on_appender = on_appender
         self._loop = asyncio.get_running_loop()
         self._jobs: list[Job[object]] = []
         self._bytes = 0
@@ -137,8 +135,17 @@ class GroupWriter:
         self._damaged: StoreDamaged | None = None
         self._started: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._idle: asyncio.Future[None] | None = None
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._sweep_handle: asyncio.TimerHandle | None = None
+        self._appending: Appending | None = None
+        self._with_appender = False
+        self._starting: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._start_again_s = 0.0
+        self._start_pause_s = START_PAUSE_S
+        self._rows = 0
+        self._rows_since_s = 0.0
 
     # -------------------------------------------------------------- event loop side
 
@@ -146,6 +153,9 @@ class GroupWriter:
         """Open the connection. Raises StoreError."""
         self._thread.start()
         await self._started
+        if self._mode == "always":
+            await self._start_appender()
+        self._rows_since_s = self._loop.time()
         self._sweep()
 
     @property
@@ -157,6 +167,11 @@ class GroupWriter:
     def damaged(self) -> bool:
         """Whether the file was found damaged: nothing is stored any more."""
         return self._damaged is not None
+
+    @property
+    def appender_pid(self) -> int | None:
+        """Number of the appender's process, None while there is none."""
+        return self._appending.pid if self._appending is not None else None
 
     def add_row(self, row: tuple[object, ...], size: int, result: R) -> "asyncio.Future[R]":
         """Queue one plain row. Raises StoreBusy when too much waits."""
@@ -192,12 +207,25 @@ class GroupWriter:
             self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        self._in_hand = self._jobs
+        self._in_hand = jobs = self._jobs
         self._jobs = []
         self._bytes = 0
-        self._handed.put(self._in_hand)
+        if self._mode == "never" or any(job.row is None for job in jobs):
+            self._handed.put(jobs)
+            return
+        self._rows += len(jobs)
+        if self._appending is None:
+            self._handed.put(jobs)
+            return
+        try:
+            self._appending.send([job.row or () for job in jobs])
+        except (ValueError, TypeError, OverflowError):  # a row that cannot be written down: the thread finds out which
+            self._handed.put(jobs)
+            return
+        self._with_appender = True
 
-    def _done(self, jobs: list[Job[object]], error: StoreError | None, took_s: float) -> None:
+    def _done(self, jobs: list[Job[object]], error: StoreError | None, took_s: float, more: bool) -> None:
+        """A batch is durable, or was not made so. `more`: whoever wrote it still copies the write-ahead file back."""
         if isinstance(error, StoreDamaged):
             self._damaged = error
         for job in jobs:
@@ -213,19 +241,28 @@ class GroupWriter:
         if self._on_batch is not None and error is None:
             self._on_batch(len(jobs), took_s)
         self._in_hand = []
+        if not more:
+            self._next()
+
+    def _next(self) -> None:
+        """Nothing is in hand: take what came meanwhile."""
+        self._with_appender = False
         if self._jobs:
             self._hand_over()
         else:
             self._busy = False
-            if self._closed:
-                self._handed.put(None)
+            if self._idle is not None and not self._idle.done():
+                self._idle.set_result(None)
 
     def _sweep(self) -> None:
         """Answer busy to everybody who waits too long: a stuck disk must not hold requests."""
-        limit = self._loop.time() - self._timeout_s
+        now_s = self._loop.time()
+        limit = now_s - self._timeout_s
         for job in (*self._in_hand, *self._jobs):
             if job.queued_at_s < limit and not job.patient and not job.future.done():
                 job.future.set_exception(StoreBusy("commit takes too long"))
+        if self._mode != "never":
+            self._consider_appender(now_s)
         if not self._closed:
             self._sweep_handle = self._loop.call_later(min(0.5, self._timeout_s / 4), self._sweep)
 
@@ -236,12 +273,85 @@ class GroupWriter:
         self._closed = True
         if self._sweep_handle is not None:
             self._sweep_handle.cancel()
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._ending is not None:
+            await self._ending
+        if self._busy:
+            self._idle = self._loop.create_future()
+            await self._idle
+        if self._appending is not None:
+            appending, self._appending = self._appending, None
+            await appending.stop()
         if not self._thread.is_alive():
             return
-        if not self._busy:
-            self._handed.put(None)
+        self._handed.put(None)
         await self._ended
         self._thread.join()
+
+    # -------------------------------------------------------------- the appender
+
+    def _consider_appender(self, now_s: float) -> None:
+        """Start the second process when plain rows come fast, and again some time after it ended."""
+        rows, since_s = self._rows, now_s - self._rows_since_s
+        self._rows, self._rows_since_s = 0, now_s
+        if self._appending is not None or self._closed or now_s < self._start_again_s:
+            return
+        if self._starting is not None and not self._starting.done():
+            return
+        if self._mode == "always" or (rows >= MANY_ROWS and rows >= MANY_ROWS_PER_S * since_s):
+            self._starting = self._loop.create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        try:
+            await self._start_appender()
+        except (OSError, TimeoutError):
+            self._pause_appender()
+
+    async def _start_appender(self) -> None:
+        assert self._database is not None  # noqa: S101 - without a file the mode is "never"
+        appending = Appending(self._answered, self._appender_ended)
+        await appending.start(self._database, timeout_s=self._timeout_s * 0.8, pause_s=self._sync_pause_s)
+        self._appending = appending
+        if self._on_appender is not None:
+            self._on_appender(True)
+
+    def _pause_appender(self) -> None:
+        self._start_again_s = self._loop.time() + self._start_pause_s
+        self._start_pause_s = min(self._start_pause_s * 2, START_PAUSE_MAX_S)
+        if self._on_appender is not None:
+            self._on_appender(False)
+
+    def _answered(self, answer: Answer) -> None:
+        jobs = self._in_hand
+        if not jobs:
+            self._next()  # the write-ahead file is copied back
+            return
+        error = _store_error(answer.error_code, answer.error_name) if answer.error_code else None
+        if error is None:
+            self._start_pause_s = START_PAUSE_S
+            self._tell(jobs, answer.inserted)
+        self._done(jobs, error, answer.took_s, answer.more)
+
+    def _appender_ended(self) -> None:
+        """It ended by itself. Whether what it had in hand became durable is not known: its ids make sending again safe."""
+        appending, self._appending = self._appending, None
+        self._pause_appender()
+        if appending is not None:
+            self._ending = self._loop.create_task(appending.stop())
+        if not self._with_appender:
+            return
+        if self._in_hand:
+            self._done(self._in_hand, StoreBusy("the process that writes ended"), 0.0, False)
+        else:
+            self._next()
+
+    def _tell(self, jobs: list[Job[object]], inserted: Inserted) -> None:
+        for number in inserted.repeated:
+            jobs[number].result = self._duplicate
+        for number in inserted.failed:
+            jobs[number].result = StoreError("row not taken")
 
     # -------------------------------------------------------------- thread side
 
@@ -269,13 +379,15 @@ class GroupWriter:
         while (jobs := self._handed.get()) is not None:
             begun_s = self._loop.time()
             failure = self._transact(db, jobs)
-            if failure is None and self._after_commit is not None:
-                self._after_commit()
-            if not self._call(self._done, jobs, failure, self._loop.time() - begun_s):
-                break
+            if failure is None:
+                self._linger()
             commits += 1
-            if commits % 16 == 0:
+            more = commits % COMMITS_PER_LOOK == 0 and self._is_large()
+            if not self._call(self._done, jobs, failure, self._loop.time() - begun_s, more):
+                break
+            if more:
                 self._checkpoint(db)
+                self._call(self._next)
         try:
             db.execute("pragma wal_checkpoint(truncate)")
             db.close()
@@ -283,22 +395,36 @@ class GroupWriter:
             pass  # the next start reads the write-ahead file: nothing is lost by leaving it
         self._call(self._ended.set_result, None)
 
-    def _checkpoint(self, db: sqlite3.Connection) -> None:
-        if self._wal is None:
-            return
+    def _linger(self) -> None:
+        if self._sync_pause_s:
+            time.sleep(self._sync_pause_s)
+        if self._after_commit is not None:
+            self._after_commit()
+
+    def _is_large(self) -> bool:
         try:
-            if self._wal.stat().st_size >= CHECKPOINT_BYTES:
-                db.execute("pragma wal_checkpoint(passive)")
-        except (OSError, sqlite3.Error):
+            return self._wal is not None and self._wal.stat().st_size >= CHECKPOINT_BYTES
+        except OSError:
+            return False
+
+    @staticmethod
+    def _checkpoint(db: sqlite3.Connection) -> None:
+        try:
+            db.execute("pragma wal_checkpoint(passive)")
+        except sqlite3.Error:
             return  # only a postponement: the next round tries again
 
     def _transact(self, db: sqlite3.Connection, jobs: list[Job[object]]) -> StoreError | None:
         """One transaction for all jobs. A job that fails takes only itself out; an error of the store takes all out."""
+        plain = [job for job in jobs if job.row is not None]
+        rows = [job.row or () for job in plain]
         try:
+            if len(plain) == len(jobs):
+                self._tell(plain, self._plain.write(db, rows))
+                return None
             db.execute("begin immediate")
-            plain = [job for job in jobs if job.row is not None]
             if plain:
-                self._insert(db, plain)
+                self._tell(plain, self._plain.insert(db, rows))
             for job in jobs:
                 if job.work is not None:
                     self._apart(db, job, job.work)
@@ -308,42 +434,13 @@ class GroupWriter:
             return store_error(error)
         return None
 
-    def _insert(self, db: sqlite3.Connection, plain: list[Job[object]]) -> None:
-        """Insert plain rows, many to a statement. A row that the database does not take fails alone."""
-        for start in range(0, len(plain), ROWS_PER_STATEMENT):
-            part = plain[start : start + ROWS_PER_STATEMENT]
-            values: list[object] = []
-            for job in part:
-                values += job.row or ()
-            try:
-                new = db.execute(self._statements[len(part)], values).rowcount
-            except Exception as error:
-                if _of_the_store(error):
-                    raise
-                self._insert_each(db, part)
-                continue
-            if new != len(part):
-                self._mark_repeats(db, new, part)
-
-    def _insert_each(self, db: sqlite3.Connection, part: list[Job[object]]) -> None:
-        for job in part:
-            try:
-                new = db.execute(self._statements[1], job.row or ()).rowcount
-            except Exception as error:
-                if _of_the_store(error):
-                    raise
-                job.result = StoreError(type(error).__name__)
-                continue
-            if new != 1:
-                self._mark_repeats(db, 0, [job])
-
     @staticmethod
     def _apart(db: sqlite3.Connection, job: Job[object], work: Callable[[sqlite3.Connection], object]) -> None:
         db.execute("savepoint job")
         try:
             job.result = work(db)
         except Exception as error:
-            if _of_the_store(error):
+            if of_the_store(error):
                 raise
             db.execute("rollback to job")
             job.result = StoreError(type(error).__name__)

@@ -68,16 +68,27 @@ class Server:
             self._process.wait()
 
     def cpu_s(self) -> float:
-        """Processor time of all its threads so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_S
+        """Processor time of all its threads, and of the process it writes with, so far."""
+        ticks = 0
+        for pid in self._processes():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / _TICKS_S
+
+    def _processes(self) -> list[int]:
+        found = [self._process.pid]
+        for task in Path(f"/proc/{self._process.pid}/task").iterdir():
+            found += [int(pid) for pid in (task / "children").read_text().split()]
+        return found
 
     def memory_mb(self, row: str = "VmRSS") -> float:
-        """Resident memory: now (`VmRSS`) or at its highest (`VmHWM`)."""
-        for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
-            if line.startswith(row + ":"):
-                return int(line.split()[1]) / 1024
-        return 0.0
+        """Resident memory: now (`VmRSS`) or at its highest (`VmHWM`), of the process it writes with too."""
+        kib = 0
+        for pid in self._processes():
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith(row + ":"):
+                    kib += int(line.split()[1])
+        return kib / 1024
 
 
 class Measured(msgspec.Struct, kw_only=True):

@@ -23,10 +23,11 @@ counts from the moment a request was planned. Median of the rounds, lowest and h
 
 ## Where the time goes
 
-A page view costs the event loop about 75 microseconds and the writer's thread about 25. Of the loop's part a quarter is the
-kernel (receive, send, wait), a tenth aiohttp's parser, a third reading, cleaning and judging the event in Python, and the rest
-uvloop and the hand-over to the writer. Of the writer's part half is the kernel writing pages and syncing. Read off a
-sampling profiler and the threads' own clocks on 2026-11-20, at the highest rate; `make bench` does not measure it anew.
+A page view costs the event loop about 55 microseconds and the process that writes about 11. Of the loop's part 13 are the
+kernel's, uvloop's and aiohttp's parser (a page view that is answered without being looked at costs those), the rest is
+reading, cleaning, judging and handing over in Python. Without the second process (`data.appender = "never"`) the writer's
+thread takes turns with the loop at the interpreter's lock, and a page view costs 90 to 100. Read off the processes' own
+clocks on 2026-11-20, at the highest rate; `make bench` does not measure it anew.
 
 """
 

@@ -191,8 +191,7 @@ async def gateway(given: argparse.Namespace) -> None:
     else:
         network = Network(SandboxResolver({}))  # no name is known: nothing leaves this machine
     delay_s = given.delay_ms / 1000
-    slow_disk = (lambda: time.sleep(delay_s)) if delay_s else None
-    async with app.running(settings, network=network, after_commit=slow_disk, fast=not given.plain_lane) as running:
+    async with app.running(settings, network=network, sync_pause_s=delay_s, fast=not given.plain_lane) as running:
         rooms = running.house.by_id["shop"]
         today = running.house.clock.now_ms() // DAY_MS
         cookies = [

@@ -15,7 +15,8 @@ from typing import Final
 import aiosqlite
 import uvloop
 
-from gateway.stores.writer import ROWS_PER_STATEMENT, GroupWriter
+from gateway.stores.plain import ROWS_PER_STATEMENT, PlainRows
+from gateway.stores.writer import GroupWriter
 from tests.bench.harness import middle, scratch
 from tests.bench.measures import Options, Table
 
@@ -53,9 +54,8 @@ async def _drive(add: Add, seconds: float) -> tuple[float, float]:
 async def _thread(path: Path, seconds: float) -> tuple[float, float]:
     writer = GroupWriter(
         lambda: _connect(path),
-        wal=path.with_name(path.name + "-wal"),
-        insert=("insert into event (id, body) values ", "(?, ?)", " on conflict do nothing"),
-        mark_repeats=lambda db, new, jobs: None,
+        database=path,
+        plain=PlainRows("insert into event (id, body) values ", "(?, ?)", " on conflict do nothing"),
         waiting_max=10_000,
         waiting_max_bytes=1 << 26,
         timeout_s=5.0,

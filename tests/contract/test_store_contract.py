@@ -30,11 +30,12 @@ DAY = 86_400_000
 numbers = count()
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "sqlite with appender", "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     made: Store
-    if request.param == "sqlite":
-        made = await open_sqlite(tmp_path / "gateway.db", sites=("shop", "blog"), now_ms=NOW)
+    if request.param != "memory":
+        appender = "always" if request.param == "sqlite with appender" else "never"
+        made = await open_sqlite(tmp_path / "gateway.db", sites=("shop", "blog"), now_ms=NOW, appender=appender)
     else:
         made = MemoryStore(("shop", "blog"))
     yield made

@@ -129,18 +129,28 @@ def faulty_calls(pid: int, *injections: str) -> Iterator[None]:
     """
     ensure("strace")
     calls = ",".join(dict.fromkeys(one.partition(":")[0] for one in injections))
-    command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-p", str(pid)]
-    for one in injections:
-        command += ["-e", f"inject={one}"]
+    pids = [pid, *_children(pid)]
+    command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}"]
+    for one in pids:
+        command += ["-p", str(one)]
+    for injection in injections:
+        command += ["-e", f"inject={injection}"]
     tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
-        _await_tracer(tracer, pid)
+        for one in pids:
+            _await_tracer(tracer, one)
         yield
     finally:
         tracer.terminate()
         tracer.wait(10)
         assert tracer.stderr is not None
         tracer.stderr.close()
+
+
+def _children(pid: int) -> list[int]:
+    """Processes that a process has started, such as the one that writes for it."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
 def _await_tracer(tracer: subprocess.Popen[bytes], pid: int) -> None:

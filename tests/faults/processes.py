@@ -5,6 +5,7 @@ be killed. All ports are on loopback, and outside the range from which clients' 
 """
 
 import asyncio
+import fcntl
 import json
 import shutil
 import signal
@@ -26,6 +27,7 @@ from gateway.entropy import SystemEntropy
 from gateway.sandbox.config import SandboxConfig
 from gateway.sandbox.control import Control
 from gateway.sandbox.demo import GATEWAY_HOST, SHOP_HOST, demo_destinations, prepare
+from gateway.stores.appending import lock_path
 from tests.faults import checks
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Apart",
     "Service",
     "apart",
+    "await_appender",
     "drained",
     "free_port",
     "locked",
@@ -70,6 +73,14 @@ def free_port() -> int:
     raise AssertionError("no free port was found")
 
 
+def await_appender(database: Path) -> None:
+    """Wait until nobody writes a database any more whose gateway is gone."""
+    lock = lock_path(database)
+    if lock.exists():
+        with lock.open("r+") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+
+
 def toml_of(value: object) -> str:
     """A settings document, or a value inside one, as TOML."""
     if isinstance(value, Mapping):
@@ -104,6 +115,7 @@ class Service:
         *,
         data: Path | None = None,
         reserve_bytes: int = 65_536,
+        appender: str = "always",
         **changes: object,
     ) -> None:
         self.directory = directory
@@ -120,7 +132,7 @@ class Service:
         prepare(self.data)
         raw: dict[str, object] = {
             "listen": {"port": self.port, "admin_port": self.admin_port},
-            "data": {"dir": str(self.data), "reserve_bytes": reserve_bytes},
+            "data": {"dir": str(self.data), "reserve_bytes": reserve_bytes, "appender": appender},
             "limits": {"browser_per_minute": 100_000_000, "api_per_minute": 100_000_000},
             "delivery": {"retry_base_s": 0.2, "retry_cap_s": 2.0, "pause_s": 1.0},
             "site": [
@@ -194,10 +206,14 @@ class Service:
         return code if code >= 0 else 128 - code
 
     def kill(self) -> None:
-        """SIGKILL, at once; returns when the process is gone."""
+        """SIGKILL, at once; returns when the process is gone, and with it the one that writes for it.
+
+        That one is not killed: it ends by itself after the commit it is at, as it would on any machine.
+        """
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            await_appender(self.database)
 
     def tell(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal."""

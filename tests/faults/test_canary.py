@@ -23,11 +23,13 @@ from gateway.flows.evidence import Evidence
 from gateway.flows.explain import explain, text_of
 from gateway.sandbox.call import Call
 from gateway.sandbox.config import SandboxConfig
+from gateway.sandbox.demo import GATEWAY_HOST
 from gateway.sandbox.faults import Fault
 from tests.faults.canary import AGENT, CLICK, GA, IP, PERSON, VALUES, files_of, forms, places_of, traces
 from tests.faults.inside import STAND_INS, Inside, inside, until
 from tests.faults.load import Client
 from tests.faults.processes import ROOT, Service, report
+from tests.support.visitor import Visitor
 
 GRANTED = dict.fromkeys(("functional", "analytics", "advertising", "ad_user_data", "ad_personalization"), "granted")
 DENIED = dict.fromkeys(GRANTED, "denied")
@@ -100,6 +102,7 @@ class Walk:
         self.stored: list[str] = []
         self.cookies: dict[str, str] = {}
         self.visitors: set[str] = set()
+        self.pages: list[bytes] = []
         self._made = 0
 
     def new_id(self) -> str:
@@ -155,6 +158,23 @@ class Walk:
         assert await self.browse("GET", "/consent") == 200
         for person in ({"email": PERSON["email"]}, {"external_id": PERSON["external_id"]}):
             assert await self.backend("/consent", {"choice": consent, "person": person}) == 200
+
+    async def use_privacy_page(self, *, erase: bool) -> None:
+        """The visitor's own page: looked at, left with a choice, downloaded; withdrawn from, or erased by."""
+        visitor = Visitor(self.running.gateway.port, GATEWAY_HOST, X_Forwarded_For=BROWSER["X-Forwarded-For"])
+        visitor.headers["User-Agent"] = BROWSER["User-Agent"]
+        visitor.cookies = dict(self.cookies)
+        page = await visitor.open(f"/privacy?email={PERSON['email']}")
+        download = await visitor.post({**page.form("download"), "action": "download"})
+        assert download.status == 200, download
+        self.pages += [page.said.body, download.body]
+        page = await visitor.submit(page.form("choose"), action="choose", note=SAID, analytics="granted")
+        refused = await visitor.post({**page.form("choose"), "action": PERSON["email"], PERSON["phone"]: SAID})
+        assert 400 <= refused.status < 500, refused
+        last = {"action": "erase", "sure": "yes"} if erase else {"action": "withdraw"}
+        page = await visitor.submit(page.form(last["action"]), **last)
+        self.pages += [refused.body, page.said.body]
+        self.cookies = dict(visitor.cookies)
 
     async def be_refused(self) -> None:
         """Whatever is wrong: the values must not be repeated in the log."""
@@ -247,6 +267,10 @@ async def walked(tmp_path: Path, config: SandboxConfig) -> AsyncIterator[Walk]:
         await walk.choose(DENIED)
         await walk.all_doors(DENIED)
         await walk.be_refused()
+        await walk.use_privacy_page(erase=False)
+        await walk.choose(GRANTED)
+        await walk.all_doors(GRANTED)
+        await walk.use_privacy_page(erase=True)
         walk.cookies.clear()
         await walk.all_doors({})
         await until(lambda: _has(running, "crm", "cancelled"))
@@ -260,7 +284,7 @@ async def _has(running: Inside, destination: str, fate: str) -> bool:
 async def printed(walk: Walk, service: Service) -> dict[str, bytes]:
     """What people and machines get to read: commands, pages, metrics, the log."""
     running = walk.running
-    found = {"log": running.log.getvalue().encode()}
+    found = {"log": running.log.getvalue().encode(), "privacy page": b"\n".join(walk.pages)}
     token = (running.directory / app.TOKEN_FILE).read_text().strip()
     for path in ("/metrics", "/", "/api/admin/v1/status", "/api/admin/v1/check", "/api/admin/v1/dead?limit=1000"):
         found[path] = await _admin(running, path, token)

@@ -15,8 +15,8 @@ from gateway import app
 from gateway.errors import StoreDamaged
 from gateway.sandbox.config import SandboxConfig
 from gateway.sandbox.demo import GATEWAY_HOST, prepare
+from gateway.stores.appender import CHECKPOINT_BYTES
 from gateway.stores.wal import fault_in
-from gateway.stores.writer import CHECKPOINT_BYTES
 from tests.faults import checks
 from tests.faults.inside import settings_of
 from tests.faults.load import AGENT, Client, hit_body

@@ -164,7 +164,8 @@ async def test_acknowledged_is_stored_whatever_the_disk_does(
                 told = load.acknowledged.copy()
                 service.kill()
             wal = service.database.with_name(f"{app.DATABASE}-wal")
-            assert fault_in(service.database, wal) is None, "what failed commits left was taken for damage"
+            left = wal.exists()  # the process that writes for it may have ended in good order, and copied it back
+            assert not left or fault_in(service.database, wal) is None, "what failed commits left was taken for damage"
             after_kill = checks.compare(checks.read(service.database), told)
             service.start()
             await service.ready()

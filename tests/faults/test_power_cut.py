@@ -61,7 +61,9 @@ def _left(service: Service, disk: Cut, told: Acknowledged) -> checks.Verdict:
 async def cut_service(tmp_path: Path, config: SandboxConfig, cuts: int, flaw: str | None) -> Cuts:
     with power(tmp_path / "power") as disk:
         async with apart(tmp_path / "vendors", config) as vendors:
-            service = Service(tmp_path / "gateway", vendors.info, config, data=disk.disk / "data")
+            # A flaw is built into the gateway's own process, so that one has to write alone.
+            appender = "always" if flaw is None else "never"
+            service = Service(tmp_path / "gateway", vendors.info, config, data=disk.disk / "data", appender=appender)
             load: Load | None = None
             try:
                 service.start(flaw)

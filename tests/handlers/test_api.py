@@ -5,6 +5,8 @@ import base64
 import hashlib
 import hmac
 import json
+import statistics
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -202,6 +204,25 @@ async def test_row_23_a_wrong_signature_hears_the_same_as_a_wrong_key(
         )
     assert plain(said) == plain(unknown)
     assert shop.count("once_token") == 0
+
+
+@pytest.mark.slow
+async def test_row_23_a_wrong_signature_takes_as_long_for_an_unknown_key(shop: Running) -> None:
+    """Asked in turns, the middle of many times: neither key nor signature can be found by the clock."""
+    key = str((await shop.new_key(must_sign=True))["key"])
+    _, key_id, _ = key.split("_", 2)
+    other = base64.urlsafe_b64encode(bytes(range(32)))[:43].decode()
+    signature = {"X-Gateway-Signature": f"t={NOW_MS // 1000},n={'n' * 22},v1={'0' * 64}"}
+    wrong = {"known": key, "known, another secret": f"gwk_{key_id}_{other}", "unknown": f"gwk_aaaaaaaa_{other}"}
+    took_s: dict[str, list[float]] = {name: [] for name in wrong}
+    for _ in range(150):
+        for name, sent in wrong.items():
+            begun_s = time.perf_counter()
+            said = await shop.api(CONVERSIONS, ORDER, sent, headers=signature)
+            took_s[name].append(time.perf_counter() - begun_s)
+            refused_with(said, 401, "key_invalid")
+    middle_s = {name: statistics.median(times) for name, times in took_s.items()}
+    assert max(middle_s.values()) < 1.5 * min(middle_s.values()), middle_s
 
 
 @pytest.mark.parametrize("offset_s", [-300, -1, 0, 1, 300])
