@@ -96,6 +96,14 @@ CODES: Final[dict[str, Code]] = {
     "json_duplicate_key": Code(_M, _DEV, "A key inside consent is given twice, so its meaning is not certain."),
     "batch_empty": Code(_I, _DEV, "The batch holds no events."),
     "batch_too_long": Code(_I, _DEV, "The batch holds more events than the gateway takes at once."),
+    "text_not_utf8": Code(
+        _M, _DEV, "The file is not text in UTF-8; save it as 'CSV UTF-8', not as a spreadsheet or an archive."
+    ),
+    "line_too_long": Code(_M, _DEV, "A line of the file is longer than the gateway takes: 1 MiB."),
+    "header_unknown": Code(_I, _DEV, "The first line of the file names no set of columns the gateway takes."),
+    "columns_too_many": Code(_I, _DEV, "The file has more columns than the gateway takes: 200."),
+    "column_repeated": Code(_I, _DEV, "A column stands in the file more often than the gateway takes it."),
+    "rows_too_many": Code(_I, _DEV, "The file has more rows than the gateway takes at once."),
     # who is calling
     "domain_not_allowed": Code(Kind.FORBIDDEN, _OP, "Tracking blocked for this domain"),
     "key_missing": Code(Kind.UNAUTHENTICATED, _DEV, "An API key is needed: send it as 'Authorization: Bearer KEY'."),
@@ -108,6 +116,13 @@ CODES: Final[dict[str, Code]] = {
     ),
     "idempotency_key_invalid": Code(_I, _DEV, "An Idempotency-Key is 8 to 64 characters of A-Z a-z 0-9 . _ : -."),
     "idempotency_key_reused": Code(Kind.CONFLICT, _DEV, "This Idempotency-Key was used with another body."),
+    "signature_invalid": Code(
+        Kind.UNAUTHENTICATED, _OP, "The webhook's signature was made with none of the endpoint's secrets."
+    ),
+    "signature_stale": Code(
+        Kind.UNAUTHENTICATED, _OP, "The webhook's signature is right, but too old or from the future; check the clocks."
+    ),
+    "mode_mismatch": Code(_I, _OP, "The webhook is of the other mode, live or test, than this endpoint is set to."),
     "rate_limited": Code(Kind.TOO_MANY, _TIME, "Too many requests; try again after the time in Retry-After."),
     # fields
     "field_missing": Code(_I, _DEV, "A required field is missing."),
@@ -123,6 +138,13 @@ CODES: Final[dict[str, Code]] = {
     "time_out_of_range": Code(
         _I, _DEV, "The time is further away than the gateway takes: 400 days back, 10 minutes ahead."
     ),
+    "time_format": Code(
+        _I, _DEV, "The time has no format this file may use, such as 2026-01-14 10:30:00 or 2026-01-14T10:30:00+01:00."
+    ),
+    "time_nonexistent": Code(
+        _I, _DEV, "The local time does not exist in its time zone: the clocks were put forward then."
+    ),
+    "zone_unknown": Code(_I, _DEV, "The time zone is no name of the IANA database and no offset such as +0100."),
     "amount_invalid": Code(_I, _DEV, "The amount is not a decimal number."),
     "amount_not_finite": Code(_I, _DEV, "The amount is not a finite number."),
     "amount_negative": Code(_I, _DEV, "The amount is negative; use an adjustment for a refund."),
@@ -133,10 +155,23 @@ CODES: Final[dict[str, Code]] = {
     "purpose_unknown": Code(_I, _DEV, "The purpose is not one of the closed list."),
     "consent_value_invalid": Code(_I, _DEV, "A consent value is 'granted' or 'denied'."),
     "visitor_token_invalid": Code(_I, _DEV, "The visitor token was not issued by this gateway for this site."),
+    "quotes_invalid": Code(_I, _DEV, "The quotes of the row do not follow RFC 4180."),
+    "row_length": Code(_I, _DEV, "The row has another number of cells than the header."),
+    "match_missing": Code(
+        _I,
+        _DEV,
+        "The row needs one of these to be matched by: order id, click id, e-mail address, phone number, user id.",
+    ),
     "goal_unknown": Code(_I, _OP, "The goal does not exist on this site."),
+    "currency_differs": Code(_I, _DEV, "An adjustment is in the currency of the conversion it changes."),
+    "target_invalid": Code(_I, _OP, "The target is not an allowed address of at most 2,048 bytes in encoded ASCII."),
+    "target_signature_invalid": Code(Kind.FORBIDDEN, _DEV, "The target's signature is not valid or its time is over."),
     # conflicts and states
     "conversion_conflict": Code(
         Kind.CONFLICT, _DEV, "This order was recorded with another value or currency; send an adjustment."
+    ),
+    "adjustment_conflict": Code(
+        Kind.CONFLICT, _DEV, "An adjustment with this id was recorded with other content; give each its own id."
     ),
     "site_unknown": Code(Kind.NOT_FOUND, _OP, "There is no such site in the settings."),
     "event_unknown": Code(Kind.NOT_FOUND, _DEV, "No event with this id is stored on this site."),

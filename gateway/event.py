@@ -307,7 +307,11 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class ConversionClaim(msgspec.Struct, frozen=True):
-    """The claim of one event to be a conversion. `key` is unique per site and goal: `o:` order id or `e:` event id."""
+    """The claim of one event to be a conversion. `key` is unique per site and goal: `o:` order id or `e:` event id.
+
+    `value_source` says where the amount is from: `event`, `default` (the goal's) or `none`. `click_id` is the click of ours
+    that the conversion names; `coupons` are the codes on its order, as written.
+    """
 
     goal: str
     key: str
@@ -315,10 +319,19 @@ class ConversionClaim(msgspec.Struct, frozen=True):
     amount_minor: int | None
     currency: str | None
     test: bool = False
+    value_source: str = "event"
+    click_id: str | None = None
+    coupons: tuple[str, ...] = ()
 
 
 class Touch(msgspec.Struct, frozen=True):
-    """One contact worth remembering for attribution. `click_ids` is sealed JSON; `campaign` is JSON."""
+    """One contact worth remembering for attribution. `click_ids` is sealed JSON; `campaign` is JSON.
+
+    `kind` is a key of attribution's KINDS: `click`, `qr`, `call`, `referral`, `view`, `direct`. `channel`, `source`,
+    `medium` and `campaign_name` are what reports call it. `click_id` is our own id of a click on a link;
+    `landed_click_id` and `link_id` of a landing say by which click or link the page was reached. `human` is `yes`, `no` or
+    `suspect`, and `human_reason` why. `consent`: it may be used for attribution. `landing` is the path of the page.
+    """
 
     kind: str
     occurred_at_ms: int
@@ -326,6 +339,24 @@ class Touch(msgspec.Struct, frozen=True):
     referrer: str | None
     campaign: bytes | None
     click_ids: bytes | None
+    channel: str = ""
+    source: str = ""
+    medium: str = ""
+    campaign_name: str = ""
+    link_id: str = ""
+    campaign_id: str = ""
+    ambassador_id: str = ""
+    variant: str = ""
+    click_id: str | None = None
+    landed_click_id: str | None = None
+    device: str = "other"
+    os: str = "other"
+    browser: str = "other"
+    landing: str = ""
+    human: str = "yes"
+    human_reason: str = ""
+    consent: bool = True
+    test: bool = False
 
 
 class Owed(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,6 +38,8 @@ KEPT: Final[dict[str, tuple[str | None, str | None]]] = {
     "no campaign parameters, which are kept on their own": (f"{SHOP}?utm_source=x&UTM_Medium=y", SHOP),
     "no secrets by name": (f"{SHOP}?token=a&key=b&session=c&password=d&a=1", f"{SHOP}?a=1"),
     "no contact data by name": (f"{SHOP}?email=a&phone=b&first_name=c&a=1", f"{SHOP}?a=1"),
+    "no click id of ours": (f"{SHOP}?cid=0000000000000000000000&a=1&CID=x", f"{SHOP}?a=1"),
+    "no slug of a link of ours": (f"{SHOP}?lid=summer&a=1&%6Cid=x", f"{SHOP}?a=1"),
     "no link token": (f"{SHOP}?_gwl=1.2.3&_gl=x&a=1", f"{SHOP}?a=1"),
     "no parameter without a name": (f"{SHOP}?=1&&a=1", f"{SHOP}?a=1"),
     "no question mark when nothing is left": (f"{SHOP}?gclid=x", SHOP),
@@ -324,6 +326,41 @@ def test_a_link_token_is_the_first_one() -> None:
     assert read_arrival(f"{SHOP}?_GWL=other").link_token is None
 
 
+OURS: Final = "01234567890abcdefABCDE"
+OTHER: Final = "11234567890abcdefABCDE"
+ARRIVED_BY: Final = {
+    "a click id and a slug": (f"?a=1&lid=summer26&cid={OURS}", OURS, "summer26"),
+    "names in capitals": (f"?LID=summer26&CID={OURS}", OURS, "summer26"),
+    "a slug in capitals, which is looked up folded": ("?lid=Summer-26", None, "summer-26"),
+    "the first of two": (f"?cid={OURS}&cid={OTHER}&lid=one&lid=two", OURS, "one"),
+    "the first that can be one": (f"?cid=12&cid={OURS}&lid=a%20b&lid=two", OURS, "two"),
+    "behind a route of the page": (f"#/shop?cid={OURS}", OURS, None),
+    "a category of the shop": ("?cid=12&lid=list%201", None, None),
+    "a click id of 21 characters": (f"?cid={OURS[1:]}", None, None),
+    "a click id of more than 128 bits": ("?cid=zzzzzzzzzzzzzzzzzzzzzz", None, None),
+    "other names": (f"?xcid={OURS}&cidx={OURS}&lidx=a", None, None),
+}
+
+
+@pytest.mark.parametrize(("query", "click_id", "link_code"), ARRIVED_BY.values(), ids=ARRIVED_BY.keys())
+def test_a_visitor_who_came_by_a_link_of_ours_brings(query: str, click_id: str | None, link_code: str | None) -> None:
+    arrival = read_arrival(SHOP + query)
+    assert (arrival.click_id, arrival.link_code) == (click_id, link_code)
+    assert arrival.malformed == 0
+    assert arrival.click_ids == {}
+
+
+def test_our_own_parameters_may_have_other_names() -> None:
+    arrival = read_arrival(f"{SHOP}?ref={OURS}&from=summer&cid={OTHER}&lid=other", "ref", "from")
+    assert (arrival.click_id, arrival.link_code) == (OURS, "summer")
+    assert clean_url(f"{SHOP}?ref={OURS}&from=summer&a=1&cid=12", "ref", "from") == f"{SHOP}?a=1&cid=12"
+
+
+def test_a_platforms_click_id_is_still_read_under_a_name_that_our_own_has_too() -> None:
+    arrival = read_arrival(f"{SHOP}?clickid=abc", "clickid")
+    assert (arrival.click_id, arrival.click_ids) == (None, {"clickid": "abc"})
+
+
 NAMED: Final = {
     "a known one": ({"gclid": "Abc"}, {"gclid": "Abc"}, 0, 0),
     "in capitals": ({"GCLID": "Abc"}, {"gclid": "Abc"}, 0, 0),
@@ -347,7 +384,7 @@ def test_a_click_id_that_a_sender_names_itself(
 
 @pytest.mark.parametrize("url", [None, "", SHOP, f"{SHOP}?a", "no address at all"])
 def test_an_address_without_parameters_says_nothing(url: str | None) -> None:
-    assert read_arrival(url) == ({}, {}, None, 0)
+    assert read_arrival(url) == ({}, {}, None, 0, None, None)
 
 
 @quick

@@ -1,8 +1,8 @@
-"""Links: click ids, campaign parameters and clean page addresses (pure).
+"""Arrivals: click ids, campaign parameters and clean page addresses (pure).
 
 Advertising platforms put an id of the click into the address of the landing page. Such ids, and everything else in an
 address that could name a person, are taken out before an address is kept. Click ids are opaque and case-sensitive: they
-are never lower-cased, trimmed or re-encoded.
+are never lower-cased, trimmed or re-encoded. Our own links add two parameters: an id of the click and the slug of the link.
 
 Source: vendors' documentation and recorded browser traffic, read 2026-11; GA4 campaign parameter names.
 """
@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
+from gateway.links.codes import CLICK_PARAMETER, CODE_PARAMETER, fold_slug, is_click_id
+
 __all__ = [
     "CLICK_IDS",
+    "REMOVED",
     "URL_MAX_CHARACTERS",
     "Arrival",
     "NamedClicks",
@@ -86,13 +89,16 @@ REMOVED: Final = "[removed]"
 class Arrival(NamedTuple):
     """What the address of a page says about how the visitor came. `link_token` is ours, from another domain.
 
-    `malformed` counts click ids that were left out because they could not be one.
+    `malformed` counts click ids of platforms that were left out because they could not be one. `click_id` is the one our
+    link gave to the click, `link_code` the slug of that link in lower case. Whether either exists is for the store to say.
     """
 
     click_ids: dict[str, str]
     campaign: dict[str, str]
     link_token: str | None
     malformed: int
+    click_id: str | None = None
+    link_code: str | None = None
 
 
 class NamedClicks(NamedTuple):
@@ -120,17 +126,27 @@ def _parameters(url: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def read_arrival(url: str | None) -> Arrival:
-    """Read click ids, campaign parameters and a link token from a page address. First occurrence wins."""
+def read_arrival(
+    url: str | None, click_parameter: str = CLICK_PARAMETER, code_parameter: str = CODE_PARAMETER
+) -> Arrival:
+    """Read click ids, campaign parameters, a link token and our own two parameters. The first that can be one wins.
+
+    The names of our own parameters are given in lower case and found in any. Another value under such a name is the
+    site's own affair (a category, a customer's list) and no mistake.
+    """
     if not url or "=" not in url:
         return _NOTHING
     click_ids: dict[str, str] = {}
     campaign: dict[str, str] = {}
-    link_token: str | None = None
+    link_token = click_id = link_code = None
     malformed = 0
     for name, value in _parameters(url[:URL_MAX_CHARACTERS]):
         lowered = name.lower()
-        if lowered in CLICK_IDS:
+        if lowered == click_parameter and is_click_id(value):
+            click_id = click_id or value
+        elif lowered == code_parameter:
+            link_code = link_code or fold_slug(value)
+        elif lowered in CLICK_IDS:
             if not _is_click_id(value):
                 malformed += 1
             else:
@@ -141,7 +157,7 @@ def read_arrival(url: str | None) -> Arrival:
                 campaign.setdefault(CAMPAIGN[lowered], text)
         elif name == "_gwl" and link_token is None:
             link_token = value
-    return Arrival(click_ids, campaign, link_token, malformed)
+    return Arrival(click_ids, campaign, link_token, malformed, click_id, link_code)
 
 
 def read_click_ids(named: Mapping[str, str]) -> NamedClicks:
@@ -164,10 +180,13 @@ def _is_click_id(value: str) -> bool:
     return _CLICK_VALUE.match(value) is not None and _MACRO.search(unquote_plus(value)) is None
 
 
-def clean_url(url: str | None) -> str | None:
+def clean_url(
+    url: str | None, click_parameter: str = CLICK_PARAMETER, code_parameter: str = CODE_PARAMETER
+) -> str | None:
     """Return the page address as it may be kept: http(s), no user part, no fragment, no parameter that could name a person.
 
-    Campaign parameters go too, because they are kept on their own. What is no web address becomes None.
+    Campaign parameters and our own two (names in lower case) go too, because they are kept on their own. What is no web
+    address becomes None.
     """
     if not url:
         return None
@@ -182,13 +201,14 @@ def clean_url(url: str | None) -> str | None:
     path = f"{scheme}://{authority}{slash}{_clean_path(where)}"
     if not question:
         return path
-    kept = []
+    kept, ours = [], (click_parameter, code_parameter)
     for part in query.split("&", 200)[:200]:
         name, _, value = part.partition("=")
         lowered = unquote_plus(name).lower()
         if not name or lowered in _STRIPPED or lowered in CAMPAIGN or _tells(name) or _tells(value):
             continue
-        kept.append(part)
+        if lowered not in ours:
+            kept.append(part)
     return f"{path}?{'&'.join(kept)}" if kept else path
 
 
