@@ -30,7 +30,7 @@ _CRAWLERS: Final = re.compile(
     "|".join(f"(?:{row['pattern']})" for row in CRAWLER_USER_AGENTS_DATA if row["pattern"] not in _PHONES)
 )
 
-_IN_APP: Final = re.compile(r"\b(?:FBAN|FBAV|Instagram|Google/google)\b")
+_IN_APP: Final = re.compile(r"\b(?:FBAN|FBAV|MetaIAB|Instagram|Google/google)\b")
 """In-app browsers of people whose texts contain a robot's name."""
 
 

@@ -55,6 +55,7 @@ PEOPLE: Final = {
         IPHONE + "Mobile/15E148 Instagram 335.0.5.29.94 (iPhone14,2; iOS 17_5; de_DE; de; scale=3.00; 1170x2532)",
         Agent("mobile", "ios", "instagram"),
     ),
+    "the browser of Meta's apps": (ANDROID + " MetaIAB Facebook", Agent("mobile", "android", "chrome")),
     "the Pinterest app": (ANDROID + " [Pinterest/Android]", Agent("mobile", "android", "pinterest")),
     "the Snapchat app": (IPHONE + "Mobile/15E148 Snapchat/12.94.0.39 (like Safari/8618.2)", Agent("mobile", "ios", "snapchat")),
     "the TikTok app": (ANDROID + " trill_320403 AppName/musical_ly BytedanceWebview/d8a21c6", Agent("mobile", "android", "tiktok")),
