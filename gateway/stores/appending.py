@@ -79,10 +79,14 @@ class Appending(asyncio.Protocol):
                 command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), start_new_session=True
             )
 
+        running = loop.run_in_executor(None, run)
         try:
-            self._process = await loop.run_in_executor(None, run)
-        except BaseException:
+            self._process = await asyncio.shield(running)
+        except BaseException as error:
             ours.close()
+            if isinstance(error, asyncio.CancelledError):
+                self._process = await running  # it ends with its socket, and somebody has to see it off
+                await self.stop()
             raise
         finally:
             theirs.close()
@@ -119,7 +123,10 @@ class Appending(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The process has ended, or the gateway ends it."""
         if not self._ready.done():
-            self._ready.set_exception(ConnectionError("the appender ended before it was ready"))
+            if self._stopping:
+                self._ready.cancel()
+            else:
+                self._ready.set_exception(ConnectionError("the appender ended before it was ready"))
         elif not self._stopping:
             self._on_end()
 

@@ -1,6 +1,7 @@
 """The second process that writes plain rows: when it starts, what it is handed, and what happens when it is killed."""
 
 import asyncio
+import gc
 import os
 import signal
 import sqlite3
@@ -201,3 +202,17 @@ async def test_the_write_ahead_file_is_copied_back_by_whoever_has_the_turn(tmp_p
         assert events_in(tmp_path) == 1200
         assert (tmp_path / "gateway.db-wal").stat().st_size < 1200 * len(big) / 2
         assert await store.check() == []
+
+
+async def test_closed_while_it_starts_it_leaves_nothing_behind(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However far it has come: before there is a process, before it is connected, before it is ready."""
+    for pauses in (0, 1, 2, 5, 20):
+        async with opened(tmp_path, "auto") as store:
+            store._writer._starting = asyncio.get_running_loop().create_task(store._writer._start_again())
+            for _ in range(pauses):
+                await asyncio.sleep(0.002)
+        assert pid_of(store) is None
+        gc.collect()
+    assert caplog.messages == []
