@@ -24,6 +24,7 @@ lint: setup
 	.venv/bin/mypy
 	.venv/bin/python scripts/build_tag.py --check
 	.venv/bin/python -m gateway.reference --check
+	.venv/bin/python scripts/coverage.py --check
 
 check: lint
 	$(PYTEST) -q -n $(JOBS) -m "not slow and not nightly and not root"
@@ -43,6 +44,7 @@ fresh:
 
 reference: setup
 	.venv/bin/python -m gateway.reference
+	.venv/bin/python scripts/coverage.py
 
 lock: setup
 	scripts/lock.sh

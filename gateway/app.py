@@ -22,12 +22,12 @@ from gateway import VERSION, devices, telemetry
 from gateway.clock import Clock, SystemClock
 from gateway.entropy import Entropy, SystemEntropy
 from gateway.errors import SettingsError
+from gateway.flows import calls, pass_on, shelves
 from gateway.flows import house as houses
 from gateway.flows import keys as keys_flow
-from gateway.flows import pass_on
 from gateway.flows.supplies import Supplies, refresh
 from gateway.handlers.door import Door, Listener
-from gateway.handlers.routes import ADMIN, COLLECTION, CONTROL, Table
+from gateway.handlers.routes import ADMIN, COLLECTION, CONTROL, LINK_HOST, Table
 from gateway.outbound import Network, Outbound
 from gateway.stores.sqlite import SAFE_SQLITE, open_sqlite
 from gateway.vault import Vault, read_key_file
@@ -185,6 +185,8 @@ async def open_house(
         await refresh(house)
         pass_on.install(house)
         await keys_flow.load(house)
+        await shelves.load(house)
+        await calls.load(house)
     except BaseException:
         await store.close()  # its threads would keep the process from ending
         raise
@@ -246,7 +248,9 @@ async def start(
         workers.start()
         try:
             listen = settings.listen
-            gateway.port = await _listen(Door(house, Table(COLLECTION)), listen.host, listen.port, runners, fast=fast)
+            gateway.port = await _listen(
+                Door(house, Table(COLLECTION), links=Table(LINK_HOST)), listen.host, listen.port, runners, fast=fast
+            )
             admin = Door(house, Table(ADMIN), admin_token=token)
             gateway.admin_port = await _listen(admin, listen.admin_host, listen.admin_port, runners)
             await _listen_control(Door(house, Table(CONTROL), control=True), directory / CONTROL_SOCKET, runners)

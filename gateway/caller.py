@@ -4,13 +4,16 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["RIGHTS", "TRUSTS", "ApiKey"]
+__all__ = ["RIGHTS", "SENDING_RIGHTS", "TRUSTS", "ApiKey"]
 
 TRUSTS: Final = ("browser", "token", "server", "signed")
 """How far a sender is believed, least first: anybody, the holder of a postback token, an API key, a signed call."""
 
-RIGHTS: Final = ("events", "conversions", "consent")
-"""What an API key may be allowed to do."""
+RIGHTS: Final = ("events", "conversions", "consent", "manage", "reports")
+"""What an API key may be allowed to do: send events, conversions and choices, change the catalogue and spend, read reports."""
+
+SENDING_RIGHTS: Final = ("events", "conversions", "consent")
+"""What a key may do that nobody said anything of: send. Changing the catalogue and reading reports are asked for by name."""
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -140,7 +140,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     that say no value; 0 said is 0. `count` is `every`, `one_per_click` or `one_per_person`. `model` is the headline
     number's. `target_rate_ppm` is the conversion rate aimed at. `token_digest` finds the goal of a postback by its token,
     which is shown once. `notify_url` gets a signed notification of every counted conversion. `offline_purposes` are those
-    granted by an uploaded row that says nothing of consent. Windows are elapsed ms.
+    granted by an uploaded row that says nothing of consent. `campaign_id`: postbacks are taken for clicks of this campaign
+    only, empty for any. Windows are elapsed ms.
     """
 
     id: str
@@ -167,6 +168,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     notify_url: str = ""
     domains: tuple[str, ...] = ()
     offline_purposes: int = 0
+    campaign_id: str = ""
     archived: bool = False
 
 

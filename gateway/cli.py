@@ -14,6 +14,7 @@ import msgspec
 from gateway import VERSION, app, control
 from gateway.attribution_commands import attribution_group
 from gateway.caller import RIGHTS
+from gateway.catalogue_commands import GROUPS as CATALOGUE_GROUPS
 from gateway.clock import SystemClock
 from gateway.consent_commands import consent_group
 from gateway.entropy import SystemEntropy
@@ -23,8 +24,10 @@ from gateway.flows import setup
 from gateway.flows.explain import text_of
 from gateway.flows.house import problems_of
 from gateway.flows.normalizing import no_rule, normalize_line, normalize_one
+from gateway.report_commands import report_command
 from gateway.settings import Settings
 from gateway.terminal import example, fail, json_option, load_settings, settings_option, show
+from gateway.upload_commands import spend_command, upload_command
 
 __all__ = ["main"]
 
@@ -270,6 +273,11 @@ def normalize_command(
 
 main.add_command(consent_group)
 main.add_command(attribution_group)
+main.add_command(report_command)
+main.add_command(upload_command)
+main.add_command(spend_command)
+for catalogue_group in CATALOGUE_GROUPS:
+    main.add_command(catalogue_group)
 
 
 # ------------------------------------------------------------------ keys
@@ -317,7 +325,13 @@ def _show_new(found: dict[str, object], *, as_json: bool) -> None:
 @keys.command("create", epilog=example("gateway keys create --title 'shop backend' --site main --right conversions"))
 @click.option("--title", default="", help="What the key is for.")
 @click.option("--site", "sites", multiple=True, help="Site it may be used for; default: all.")
-@click.option("--right", "rights", multiple=True, type=click.Choice(RIGHTS), help="What it may do; default: all.")
+@click.option(
+    "--right",
+    "rights",
+    multiple=True,
+    type=click.Choice(RIGHTS),
+    help="What it may do; default: send, not read or manage.",
+)
 @click.option("--must-sign", is_flag=True, help="Refuse calls that are not signed.")
 @settings_option
 @json_option

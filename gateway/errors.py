@@ -53,6 +53,7 @@ class Kind(Enum):
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
+    GONE = "gone"
     METHOD = "method"
     SLOW = "slow"
     CONFLICT = "conflict"
@@ -91,6 +92,9 @@ CODES: Final[dict[str, Code]] = {
         Kind.UNSUPPORTED, _DEV, "Only gzip and deflate content encodings are taken, one at a time."
     ),
     "encoding_broken": Code(_M, _DEV, "The compressed body cannot be decompressed."),
+    "content_type_unsupported": Code(
+        Kind.UNSUPPORTED, _DEV, "The body must be text/csv or JSON in UTF-8, sent as it is: no form and no archive."
+    ),
     "json_invalid": Code(_M, _DEV, "The body is not valid JSON in UTF-8."),
     "json_too_deep": Code(_M, _DEV, "The JSON is nested deeper than the gateway takes."),
     "json_duplicate_key": Code(_M, _DEV, "A key inside consent is given twice, so its meaning is not certain."),
@@ -123,6 +127,7 @@ CODES: Final[dict[str, Code]] = {
         Kind.UNAUTHENTICATED, _OP, "The webhook's signature is right, but too old or from the future; check the clocks."
     ),
     "mode_mismatch": Code(_I, _OP, "The webhook is of the other mode, live or test, than this endpoint is set to."),
+    "token_unknown": Code(Kind.NOT_FOUND, _OP, "No goal of this site has this postback token."),
     "rate_limited": Code(Kind.TOO_MANY, _TIME, "Too many requests; try again after the time in Retry-After."),
     # fields
     "field_missing": Code(_I, _DEV, "A required field is missing."),
@@ -145,6 +150,9 @@ CODES: Final[dict[str, Code]] = {
         _I, _DEV, "The local time does not exist in its time zone: the clocks were put forward then."
     ),
     "zone_unknown": Code(_I, _DEV, "The time zone is no name of the IANA database and no offset such as +0100."),
+    "date_invalid": Code(
+        _I, _DEV, "The date is not YYYY-MM-DD, or lies before 2000 or after tomorrow; a list is of at most 400 days."
+    ),
     "amount_invalid": Code(_I, _DEV, "The amount is not a decimal number."),
     "amount_not_finite": Code(_I, _DEV, "The amount is not a finite number."),
     "amount_negative": Code(_I, _DEV, "The amount is negative; use an adjustment for a refund."),
@@ -157,13 +165,22 @@ CODES: Final[dict[str, Code]] = {
     "visitor_token_invalid": Code(_I, _DEV, "The visitor token was not issued by this gateway for this site."),
     "quotes_invalid": Code(_I, _DEV, "The quotes of the row do not follow RFC 4180."),
     "row_length": Code(_I, _DEV, "The row has another number of cells than the header."),
+    "row_repeated": Code(
+        _I, _DEV, "Another row is about the same day, campaign, channel, source and currency; add them up."
+    ),
     "match_missing": Code(
         _I,
         _DEV,
         "The row needs one of these to be matched by: order id, click id, e-mail address, phone number, user id.",
     ),
     "goal_unknown": Code(_I, _OP, "The goal does not exist on this site."),
+    "report_too_large": Code(
+        _I, _DEV, "The report would take too long or grow too large; ask for fewer days, one goal or one campaign."
+    ),
+    "campaign_unknown": Code(_I, _OP, "The campaign does not exist on this site."),
     "currency_differs": Code(_I, _DEV, "An adjustment is in the currency of the conversion it changes."),
+    "link_unknown": Code(Kind.NOT_FOUND, _OP, "There is no link at this address."),
+    "link_expired": Code(Kind.GONE, _OP, "The time of this link is over."),
     "target_invalid": Code(_I, _OP, "The target is not an allowed address of at most 2,048 bytes in encoded ASCII."),
     "target_signature_invalid": Code(Kind.FORBIDDEN, _DEV, "The target's signature is not valid or its time is over."),
     # conflicts and states
@@ -174,12 +191,28 @@ CODES: Final[dict[str, Code]] = {
         Kind.CONFLICT, _DEV, "An adjustment with this id was recorded with other content; give each its own id."
     ),
     "site_unknown": Code(Kind.NOT_FOUND, _OP, "There is no such site in the settings."),
+    "report_unknown": Code(Kind.NOT_FOUND, _DEV, "There is no report or export of this name."),
+    "webhook_unknown": Code(Kind.NOT_FOUND, _OP, "There is no webhook of this name on this site."),
     "event_unknown": Code(Kind.NOT_FOUND, _DEV, "No event with this id is stored on this site."),
     "delivery_unknown": Code(Kind.NOT_FOUND, _DEV, "No such delivery is stored."),
     "not_replayable": Code(Kind.CONFLICT, _OP, "Only a dead delivery whose payload is still held can be replayed."),
+    "entry_unknown": Code(Kind.NOT_FOUND, _DEV, "There is no such entry, or version of it, in the site's catalogue."),
+    "entry_stale": Code(
+        Kind.CONFLICT, _TIME, "The entry was changed by another request meanwhile; read it again, then change it."
+    ),
+    "code_taken": Code(
+        Kind.CONFLICT, _DEV, "Another entry has this code, perhaps an archived one; codes are never given anew."
+    ),
     "choice_stale": Code(
         Kind.CONFLICT, _TIME, "The same visitor's choice is being recorded by another request; send it again."
     ),
+    "campaign_tracking_off": Code(
+        Kind.FORBIDDEN, _OP, "Conversion tracking is switched off for this campaign; nothing was stored."
+    ),
+    "click_foreign": Code(
+        Kind.FORBIDDEN, _DEV, "The click belongs to another campaign than this postback token; nothing was stored."
+    ),
+    "conversion_unknown": Code(Kind.NOT_FOUND, _DEV, "No conversion with this id is counted on this site."),
     # us
     "busy": Code(
         Kind.BUSY,

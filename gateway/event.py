@@ -14,36 +14,11 @@ import msgspec
 from gateway.purposes import Judgement
 
 __all__ = [
-    "NOBODY",
-    "NO_DEVICE",
-    "Agent",
-    "Claim",
-    "ConsentChange",
-    "ConversionClaim",
-    "Device",
-    "EventRow",
-    "Idempotency",
-    "Item",
-    "Judged",
-    "OnceToken",
-    "Owed",
-    "Page",
-    "Payload",
-    "Person",
-    "Personal",
-    "Received",
-    "Recognised",
-    "Recordable",
-    "Recorded",
-    "Scalar",
-    "Signals",
-    "Submission",
-    "Submitted",
-    "Touch",
-    "Unfit",
-    "Visitor",
-    "Withheld",
-]
+    "NOBODY", "NO_DEVICE", "Agent", "Claim", "ConsentChange", "ConversionClaim", "Device", "EventRow", "Idempotency",
+    "Item", "Judged", "OnceToken", "Owed", "Page", "Payload", "Person", "Personal", "Received", "Recognised",
+    "Recordable", "Recorded", "Scalar", "Signals", "Submission", "Submitted", "TimerChange", "Touch", "Unfit",
+    "Visitor", "Withheld",
+]  # fmt: skip
 
 Scalar = str | int | float | bool | None
 
@@ -187,10 +162,13 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     """A well-formed claim that something happened.
 
     `trust` says how much the sender is believed: `browser` (anyone could have sent it), `server` (an API key),
-    `signed` (an API key and a signature). `amount_minor` is in minor units of `currency`. `click_ids` and
-    `platform_ids` (vendors' own cookies) are used only under the purposes they need. `minor`: the person
+    `signed` (an API key and a signature), `token` (a goal's postback token). `amount_minor` is in minor units of
+    `currency`. `click_ids` and `platform_ids` (vendors' own cookies) are used only under the purposes they need. `minor`: the person
     is known to be under age; `sensitive` names categories of purposes.SENSITIVE that the event tells about somebody.
-    `marks` are flags such as `time_clamped`.
+    `click_id` is the click of ours that it names, `coupons` the codes on its order as written, `campaign_code` the code of
+    the campaign it is reported for (`campaign` are the parameters of the page address). `status` is what a tracker calls a
+    conversion: `lead`, `sale`, `rejected`, `rebill`. `landed_click_id` and `link_code` are the click and the slug of a link of
+    ours as the page address names them: the page was reached by it. `marks` are flags such as `time_clamped`.
     """
 
     site: str
@@ -224,6 +202,12 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     visitor_token: str | None = None
     marks: tuple[str, ...] = ()
     test: bool = False
+    click_id: str | None = None
+    coupons: tuple[str, ...] = ()
+    campaign_code: str | None = None
+    status: str | None = None
+    landed_click_id: str | None = None
+    link_code: str | None = None
 
 
 class Visitor(msgspec.Struct, frozen=True):
@@ -307,10 +291,12 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class ConversionClaim(msgspec.Struct, frozen=True):
-    """The claim of one event to be a conversion. `key` is unique per site and goal: `o:` order id or `e:` event id.
+    """The claim of one event to be a conversion. `key` is unique per site and goal: `o:` order id or `e:` event id; for goals
+    that count less, `p:` person or visitor, `k:` click.
 
     `value_source` says where the amount is from: `event`, `default` (the goal's) or `none`. `click_id` is the click of ours
-    that the conversion names; `coupons` are the codes on its order, as written.
+    that the conversion names; `coupons` are the codes on its order, as written. `goal_version` is the version of the goal it
+    counts under, 0 where the catalogue has none. `campaign_id` is the campaign it was reported for, empty for none.
     """
 
     goal: str
@@ -322,6 +308,8 @@ class ConversionClaim(msgspec.Struct, frozen=True):
     value_source: str = "event"
     click_id: str | None = None
     coupons: tuple[str, ...] = ()
+    goal_version: int = 0
+    campaign_id: str = ""
 
 
 class Touch(msgspec.Struct, frozen=True):
@@ -335,7 +323,7 @@ class Touch(msgspec.Struct, frozen=True):
 
     kind: str
     occurred_at_ms: int
-    visitor_key: bytes
+    visitor_key: bytes | None
     referrer: str | None
     campaign: bytes | None
     click_ids: bytes | None
@@ -400,6 +388,16 @@ class ConsentChange(msgspec.Struct, frozen=True, kw_only=True):
     previous_record_id: str | None = None
 
 
+class TimerChange(msgspec.Struct, frozen=True):
+    """A timer that is set with its record, in place of the subject's earlier one of the kind; `due_at_ms` None stops that
+    one. `payload` is sealed. Nothing is done for an event that was stored before."""
+
+    kind: str
+    subject_key: bytes
+    due_at_ms: int | None
+    payload: bytes = b""
+
+
 class OnceToken(msgspec.Struct, frozen=True):
     """Something that may be used once: a signature's nonce. `digest` identifies it until `expires_at_ms`."""
 
@@ -430,11 +428,19 @@ class Recordable(msgspec.Struct, frozen=True, kw_only=True):
     owed: tuple[Owed, ...] = ()
     consent: ConsentChange | None = None
     strict: bool = False
+    timers: tuple[TimerChange, ...] = ()
 
     @property
     def plain(self) -> bool:
-        """Whether there is nothing but the event itself: a page view that owes nobody anything."""
-        return self.conversion is None and not self.owed and self.touch is None and self.consent is None
+        """Whether there is nothing but the event itself: a page view that owes nobody anything and tells no device's owner."""
+        return not (
+            self.conversion is not None
+            or self.owed
+            or self.touch is not None
+            or self.consent is not None
+            or self.timers
+            or (self.person_key is not None and self.event.visitor_kind == "signed")
+        )
 
 
 class Submission(msgspec.Struct, frozen=True):

@@ -35,9 +35,11 @@ __all__ = [
     "ID_COOKIE",
     "LINK_LIFE_S",
     "LINK_PARAMETER",
+    "NO_CLICK",
     "CookieShape",
     "Keys",
     "LinkClaim",
+    "OwnClick",
     "Receipt",
     "Token",
     "cookie_name",
@@ -46,6 +48,7 @@ __all__ = [
     "expired_cookie",
     "read_clicks",
     "read_link",
+    "read_own_click",
     "read_receipt",
     "read_token",
     "recognise",
@@ -67,6 +70,10 @@ TOKEN_MAX_CHARACTERS: Final = 256
 IDS_KEPT: Final = 4_096
 """Id tokens whose verification is remembered: a visitor sends the same one with every page."""
 CLICKS_MAX_CHARACTERS: Final = 2_800
+CLICKS_KEPT: Final = 1_024
+"""Click cookies whose verification is remembered."""
+VARIANTS_KEPT: Final = 8
+"""Links whose variant the click cookie remembers, the newest."""
 
 
 # ------------------------------------------------------------------ signing
@@ -120,7 +127,7 @@ class Keys:
     because a link token is made on one and read on another.
     """
 
-    __slots__ = ("click", "id", "id_said", "link_keys", "receipt")
+    __slots__ = ("click", "click_said", "id", "id_said", "link_keys", "receipt")
 
     def __init__(self, site: str, site_keys: tuple[bytes, ...], link_keys: tuple[bytes, ...]) -> None:
         if not site_keys or not link_keys:
@@ -130,6 +137,7 @@ class Keys:
         self.id_said = lru_cache(maxsize=IDS_KEPT)(self._id_said)
         self.receipt = _CachedSigner(site_keys, b"gateway/receipt" + suffix)
         self.click = _CachedSigner(site_keys, b"gateway/click" + suffix)
+        self.click_said = lru_cache(maxsize=CLICKS_KEPT)(self._click_said)
         self.link_keys = link_keys
 
     def _id_said(self, token: str) -> "Token | None":
@@ -142,6 +150,11 @@ class Keys:
         if len(parts) != 4 or parts[0] != "1":
             return None
         return Token(parts[1], int(parts[2]), int(parts[3]), newest_key)
+
+    def _click_said(self, value: str) -> "_Clicks | None":
+        """What a click cookie with a good signature says. Nobody changes the answer: it is kept."""
+        opened = self.click.opened(value, CLICKS_MAX_CHARACTERS)
+        return msgspec.json.decode(bytes.fromhex(opened[0]), type=_Clicks) if opened is not None else None
 
 
 def _signed(signer: Signer, text: str) -> str:
@@ -314,14 +327,36 @@ def _latest_ms(receipt: Receipt) -> int:
 # ------------------------------------------------------------------ click ids
 
 
+class OwnClick(msgspec.Struct, array_like=True, frozen=True):
+    """The click on a link of ours that brought this browser here: its id, the second until which it is believed, and which
+    variant of which link it was given. An empty id: none is believed, only the variants are remembered."""
+
+    click_id: str = ""
+    until_s: int = 0
+    variants: dict[str, str] = {}
+
+    def given(self, link_id: str, variant_id: str) -> "OwnClick":
+        """Return it with one more variant; of many links the newest are remembered."""
+        kept = {link: variant for link, variant in self.variants.items() if link != link_id}
+        newest = list(kept.items())[-(VARIANTS_KEPT - 1) :]
+        return OwnClick(self.click_id, self.until_s, {**dict(newest), link_id: variant_id})
+
+
+NO_CLICK: Final = OwnClick()
+
+
 class _Clicks(msgspec.Struct, array_like=True):
     ids: dict[str, str]
     seen_at_s: int
+    own: OwnClick = NO_CLICK
 
 
-def sign_clicks(keys: Keys, click_ids: dict[str, str], seen_at_ms: int) -> str | None:
-    """Make the value of the click cookie: click ids with the second they were first seen. None when it grows too long."""
-    packed = msgspec.json.encode(_Clicks(click_ids, seen_at_ms // 1000)).hex()
+def sign_clicks(keys: Keys, click_ids: dict[str, str], seen_at_ms: int, own: OwnClick = NO_CLICK) -> str | None:
+    """Make the value of the click cookie: platforms' click ids with the second they were first seen, and our own click.
+
+    None when it grows too long.
+    """
+    packed = msgspec.json.encode(_Clicks(click_ids, seen_at_ms // 1000, own)).hex()
     value = _signed(keys.click, packed)
     return value if len(value) <= CLICKS_MAX_CHARACTERS else None
 
@@ -330,10 +365,9 @@ def read_clicks(keys: Keys, values: list[str], now_ms: int, life_days: int) -> t
     """Return click ids and the time they were first seen (ms), or None. Two different valid values are none."""
     found: tuple[dict[str, str], int] | None = None
     for value in values[:8]:
-        opened = keys.click.opened(value, CLICKS_MAX_CHARACTERS)
-        if opened is None:
+        clicks = keys.click_said(value) if len(value) <= CLICKS_MAX_CHARACTERS else None
+        if clicks is None or not clicks.ids:
             continue
-        clicks = msgspec.json.decode(bytes.fromhex(opened[0]), type=_Clicks)
         seen_at_ms = clicks.seen_at_s * 1000
         if seen_at_ms > now_ms + DAY_MS or now_ms - seen_at_ms > life_days * DAY_MS:
             continue
@@ -341,6 +375,24 @@ def read_clicks(keys: Keys, values: list[str], now_ms: int, life_days: int) -> t
             return None
         found = (clicks.ids, seen_at_ms)
     return found
+
+
+def read_own_click(keys: Keys, values: list[str], now_ms: int) -> OwnClick:
+    """Return our own click as the click cookie tells it, NO_CLICK for none. Two different valid values are none.
+
+    After its time the id is gone; variants stay while the cookie does.
+    """
+    found: OwnClick | None = None
+    for value in values[:8]:
+        clicks = keys.click_said(value) if len(value) <= CLICKS_MAX_CHARACTERS else None
+        if clicks is None or clicks.own == NO_CLICK:
+            continue
+        if found is not None and found != clicks.own:
+            return NO_CLICK
+        found = clicks.own
+    if found is None:
+        return NO_CLICK
+    return found if now_ms <= found.until_s * 1000 else OwnClick("", 0, found.variants)
 
 
 # ------------------------------------------------------------------ cross-domain links

@@ -119,7 +119,15 @@ class Outbound:
         self._network = network
         self._hosts = hosts
         self._ports = ports
+        self._admitted: dict[str, frozenset[str]] = {}
         self._session: aiohttp.ClientSession | None = None
+
+    def admit(self, owner: str, hosts: frozenset[str]) -> None:
+        """Let requests go to hosts that somebody names while the gateway runs, in place of those they named before."""
+        if hosts:
+            self._admitted[owner] = hosts
+        else:
+            self._admitted.pop(owner, None)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -162,7 +170,7 @@ class Outbound:
             port = 443 if parts.port is None else parts.port
         except ValueError:
             raise OutboundRefused("malformed") from None
-        if host not in self._hosts:
+        if host not in self._hosts and not any(host in hosts for hosts in self._admitted.values()):
             raise OutboundRefused("host_unknown")
         if port not in self._ports:
             raise OutboundRefused("port")

@@ -97,6 +97,7 @@ REASONS: Final[dict[str, Reason]] = {
     "client_id_missing": Reason(_D, "The vendor needs a client id, and consent gave none."),
     "payload_too_large": Reason(_D, "The rendered event is larger than the vendor takes."),
     "refund_not_taken": Reason(_N, "The vendor has no way to take a refund."),
+    "adjustment_not_taken": Reason(_N, "The vendor has no way to take the adjustment of a conversion."),
     "render_failed": Reason(_O, "Rendering this event failed; this is a fault of the gateway."),
     "no_call": Reason(_N, "The vendor documents no call by which it could be told of a withdrawal or an erasure."),
     # waiting
@@ -126,8 +127,15 @@ REASONS: Final[dict[str, Reason]] = {
     "vendor_had_it": Reason(_N, "The vendor already had it."),
     # conversions
     "first_with_key": Reason(_N, "No conversion with this key was counted before."),
+    "adjusted": Reason(_N, "It counts, with an amount that an adjustment changed."),
+    "taken_back": Reason(_N, "An adjustment took it back."),
     "same_order": Reason(_N, "The same order was counted before on this goal."),
     "same_event": Reason(_N, "The same event was counted before."),
+    "same_person": Reason(_N, "The goal counts once for each person, and this one was counted before."),
+    "same_click": Reason(_N, "The goal counts once for each click, and this one was counted before."),
+    "retracted_before": Reason(
+        _N, "The same order or event was counted before on this goal, and an adjustment took it back."
+    ),
     "value_differs": Reason(_D, "The same order came with another value or currency; the first was kept."),
 }
 """Every reason a stored fate can carry."""

@@ -23,7 +23,17 @@ from gateway.outcome import FATE_SENTENCES, REASONS, ConversionFate, DeliveryFat
 from gateway.pages import tag
 from gateway.protocols.wire import WireBatch, WireChoice
 from gateway.purposes import PURPOSES, Group, names
-from gateway.settings import ConsentPlatform, DestinationRows, Settings, Site
+from gateway.settings import (
+    Abandoned,
+    ConsentPlatform,
+    DestinationRows,
+    Links,
+    NumberSettings,
+    Reports,
+    Settings,
+    Site,
+    WebhookRows,
+)
 
 __all__ = ["files", "main"]
 
@@ -141,13 +151,18 @@ def rows(shape: type) -> list[Row]:
     return made
 
 
-TABLES: Final = frozenset({"destination", "consent_platform"})
+SITE_TABLES: Final[Mapping[str, type]] = {"links": Links, "reports": Reports, "abandoned": Abandoned}
+SITE_LISTS: Final[Mapping[str, type]] = {"webhook": WebhookRows, "number": NumberSettings}
+TABLES: Final = frozenset({"destination", "consent_platform", *SITE_TABLES, *SITE_LISTS})
 """Rows of a site that are tables of their own."""
 
 SAMPLES: Final[Mapping[str, str]] = {
     "id": '"main"',
     "hosts": '["t.shop.example"]',
     "platform": '"meta"',
+    "name": '"shopify"',
+    "adapter": '"shopify"',
+    "number": '"+4930123456"',
 }
 
 
@@ -185,6 +200,15 @@ def reference_toml() -> str:
         lines += _comment(row)
         value = SAMPLES[row.name] if row.required else _toml(row.default)
         lines.append(f"{row.name} = {value}" if row.required or row.default is not None else f"# {row.name} = ")
+    for name, shape in SITE_TABLES.items():
+        lines += ["", f"[site.{name}]", f"# {(shape.__doc__ or '').strip()}"]
+        for row in rows(shape):
+            lines += [*_comment(row), f"{row.name} = {_toml(row.default)}"]
+    for name, shape in SITE_LISTS.items():
+        lines += ["", f"# [[site.{name}]]", f"# # {(shape.__doc__ or '').strip()}"]
+        for row in rows(shape):
+            lines += [f"# {line}" for line in _comment(row)]
+            lines.append(f"# {row.name} = {SAMPLES[row.name] if row.required else _toml(row.default)}")
     lines += ["", "# [site.consent_platform]", f"# # {(ConsentPlatform.__doc__ or '').strip()}"]
     for row in rows(ConsentPlatform):
         lines += [f"# # {row.help}", f"# {row.name} = " + ('"klaro"' if row.required else "")]
@@ -230,20 +254,12 @@ def settings_page() -> str:
     for section in rows(Settings):
         if section.section is not None:
             lines += ["", f"## [{section.name}]", "", *_settings_table(section.section)]
-    lines += [
-        "",
-        "## [[site]]",
-        "",
-        *_settings_table(Site),
-        "",
-        "## [site.consent_platform]",
-        "",
-        *_settings_table(ConsentPlatform),
-        "",
-        "## [[site.destination]]",
-        "",
-        *_settings_table(DestinationRows),
-    ]
+    shapes: dict[str, type] = {"[[site]]": Site}
+    shapes |= {f"[site.{name}]": shape for name, shape in SITE_TABLES.items()}
+    shapes |= {"[site.consent_platform]": ConsentPlatform, "[[site.destination]]": DestinationRows}
+    shapes |= {f"[[site.{name}]]": shape for name, shape in SITE_LISTS.items()}
+    for title, shape in shapes.items():
+        lines += ["", f"## {title}", "", *_settings_table(shape)]
     lines += ["", "Each platform adds its own options: see [destinations](destinations.md)."]
     return "\n".join(lines) + "\n"
 

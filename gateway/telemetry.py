@@ -65,6 +65,7 @@ class Telemetry:
         self._refusals_untold: dict[str, int] = {}
         # Counted in a plain table and moved to the metric when it is read: a labelled counter costs two microseconds.
         self._received_since: dict[tuple[str, str], int] = {}
+        self._clicks_since: dict[tuple[str, str], int] = {}
         self.registry = registry = CollectorRegistry()
         self._received = Counter("gateway_events_received", "Events taken in.", ["site", "trust"], registry=registry)
         self._refused = Counter(
@@ -87,6 +88,19 @@ class Telemetry:
             "gateway_attempt_seconds", "Time a vendor took.", ["destination"], registry=registry, buckets=_BUCKETS_S
         )
         self._choices = Counter("gateway_choices", "Consent choices recorded.", ["site", "kind"], registry=registry)
+        self._clicks = Counter("gateway_clicks", "Clicks recorded.", ["site", "human"], registry=registry)
+        self._clicks_waiting = Counter(
+            "gateway_clicks_not_stored_in_time",
+            "Clicks and repeats that were answered before the store had them.",
+            ["site", "what", "reason"],
+            registry=registry,
+        )
+        self._clicks_lost = Counter(
+            "gateway_clicks_lost", "Clicks that neither store nor spool took.", ["site"], registry=registry
+        )
+        self._clicks_restored = Counter(
+            "gateway_clicks_restored", "Spooled clicks, by what became of them.", ["outcome"], registry=registry
+        )
         self._commits = Counter("gateway_commits", "Transactions made durable.", registry=registry)
         self._commit_records = Counter("gateway_commit_records", "Records made durable.", registry=registry)
         self._commit_s = Histogram(
@@ -139,6 +153,42 @@ class Telemetry:
         """The gateway itself failed. `kind` is the class of the error, never its text."""
         self._refused.labels(route, "internal").inc()
         self._log.error("request_failed", route=route, kind=kind)
+
+    # -------------------------------------------------------------- clicks
+
+    def click_recorded(self, site: str, human: str) -> None:
+        """A click on a link is durable."""
+        key = (site, human)
+        self._clicks_since[key] = self._clicks_since.get(key, 0) + 1
+
+    def click_waits(self, site: str, what: str, reason: str) -> None:
+        """A `click` or `repeat` was answered although the store was slow, busy, full or broken. A click is in the spool."""
+        self._clicks_waiting.labels(site, what, reason).inc()
+
+    def clicks_lost(self, site: str, count: int) -> None:
+        """Clicks that nothing could take: the spool is full, or its disk is."""
+        self._clicks_lost.labels(site).inc(count)
+        self._log.error("clicks_lost", site=site, count=count, note="neither the store nor the spool took them")
+
+    def clicks_restored(self, recorded: int, known: int, unreadable: int) -> None:
+        """Spooled clicks reached the store, were there already, or could not be read."""
+        for outcome, count in (("recorded", recorded), ("known", known), ("unreadable", unreadable)):
+            if count:
+                self._clicks_restored.labels(outcome).inc(count)
+        tell = self._log.warning if unreadable else self._log.info
+        tell("clicks_restored", recorded=recorded, known=known, unreadable=unreadable)
+
+    def events_by_site(self) -> dict[str, int]:
+        """How many events each site has sent since the start."""
+        found: dict[str, int] = {}
+        for metric in self._received.collect():
+            for sample in metric.samples:
+                if sample.name.endswith("_total"):
+                    site = sample.labels["site"]
+                    found[site] = found.get(site, 0) + int(sample.value)
+        for (site, _), count in self._received_since.items():
+            found[site] = found.get(site, 0) + count
+        return found
 
     # -------------------------------------------------------------- store and consent
 
@@ -226,4 +276,7 @@ class Telemetry:
         since, self._received_since = self._received_since, {}
         for key, count in since.items():
             self._received.labels(*key).inc(count)
+        clicks, self._clicks_since = self._clicks_since, {}
+        for key, count in clicks.items():
+            self._clicks.labels(*key).inc(count)
         return generate_latest(self.registry)

@@ -11,6 +11,7 @@
  * Attributes of the script element:
  *   data-global    name of the global object (default: gateway), for example Echo
  *   data-mode      auto (default) sends a page view; manual sends nothing until it is called
+ *   data-campaign  code of the campaign that this page's conversions are for: every event but page views carries it
  *   data-event     sends this event once as the page loads, with data-value, data-currency, data-order-id, data-goal
  *   data-wait      milliseconds to wait for consent (default 1500); then events go out with consent unset
  *   data-consent   where the page has the visitor's answer, separated by spaces: tcf gpp google usercentrics osano shopify
@@ -78,6 +79,9 @@
       response.json().then(function (answer) {
         console.warn("Tracking refused", answer.error.code, answer.error.field || "");
       }).catch(function () {});
+    // Kept back for a reason that somebody must look at, such as a campaign code that does not exist.
+    status = response.headers.get("X-Gateway-Dropped");
+    if (status && status !== "consent") console.warn("Tracking dropped", status);
     return response;
   }
 
@@ -111,7 +115,8 @@
   function add(event, data) {
     var item = { id: ulid(), name: event, occurred_at_ms: Date.now(), url: loc.href, title: d.title };
     if (d.referrer) item.referrer = d.referrer;
-    var fields = " id url title referrer value currency order_id goal items search person test ";
+    if (own.campaign && event !== "page_view") item.campaign = own.campaign;
+    var fields = " id url title referrer value currency order_id goal items search person test campaign click_id coupons ";
     for (var key in data || {}) {
       if (data[key] === undefined) continue;
       if (key === "props") item.props = Object.assign(item.props || {}, data.props);
@@ -241,7 +246,7 @@
     api.page();
     if (own.event && fresh) {
       var data = described(script, "");
-      "global mode event wait downloads link consent".split(" ").forEach(function (key) { delete data[key]; });
+      "global mode event wait downloads link consent campaign".split(" ").forEach(function (key) { delete data[key]; });
       add(own.event, data);
     }
   }

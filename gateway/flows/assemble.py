@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from gateway import consent, conversions, links
+from gateway import consent, links
 from gateway.destinations.render import render
 from gateway.event import (
     Agent,
@@ -22,21 +22,28 @@ from gateway.event import (
     Received,
     Recordable,
     Scalar,
-    Touch,
     Unfit,
-    Visitor,
     Withheld,
 )
-from gateway.purposes import ADVERTISING, ANALYTICS, Judgement
+from gateway.flows import carts
+from gateway.flows.claiming import UNCLAIMED, claim_of
+from gateway.flows.notices import notice_of
+from gateway.flows.touching import touch_of
+from gateway.purposes import ADVERTISING, Judgement
+from gateway.settings import Links
 
 if TYPE_CHECKING:
     from gateway.flows.house import House, Placed, SiteRooms
+    from gateway.stores.contract_credit import Contact
 
 __all__ = ["Facts", "assemble", "clean_page", "clean_props", "clean_rest", "place_of"]
 
 
 class Facts(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
-    """What is kept of an event besides its row: JSON, without personal values. See docs/reference/storage.md."""
+    """What is kept of an event besides its row: JSON, without personal values. See docs/reference/storage.md.
+
+    `status` is what a tracker called the conversion when it came.
+    """
 
     page: Page | None = None
     amount_minor: int | None = None
@@ -51,6 +58,7 @@ class Facts(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
     agent: Agent | None = None
     marks: tuple[str, ...] = ()
     test: bool = False
+    status: str | None = None
     judgement: Judgement
     judgements: Mapping[str, Judgement] = {}
 
@@ -58,12 +66,15 @@ class Facts(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def clean_page(received: Received) -> Page:
-    """The page as it may be kept and shown: no click ids, no tokens, no contact data, the referrer's host only."""
+def clean_page(received: Received, named: Links = Links()) -> Page:  # noqa: B008 - a frozen value
+    """The page as it may be kept and shown: no click ids, no tokens, no contact data, the referrer's host only.
+
+    `named` says what the site calls the parameters that its links add.
+    """
     if received.url is None and received.title is None and received.referrer is None:
         return _NO_PAGE
     title = _clean(received.title, received) if received.title else None
-    url = links.clean_url(received.url)
+    url = links.clean_url(received.url, named.click_parameter, named.code_parameter)
     if url is not None:
         scheme, _, rest = url.partition("://")
         host, _, path = rest.partition("/")
@@ -160,17 +171,36 @@ def assemble(
     *,
     person_key: bytes | None = None,
     strict: bool = False,
+    sender: str | None = None,
+    click: "Contact | None" = None,
+    claim_key: str | None = None,
+    claims: bool = True,
 ) -> Recordable:
-    """Make the Recordable of one judged event."""
-    received, visitor, judgement = judged.received, judged.visitor, judged.judgement
-    conversion = conversions.is_conversion(received, rooms.conversion_events)
-    claim = conversions.claim(received) if conversion else None
+    """Make the Recordable of one judged event.
+
+    `sender` is the Origin or Referer a browser's request came with, `click` what the store knows of the click the event
+    names. `claim_key` overrides what may count once; without `claims` the event is no conversion, whatever its name is.
+    Raises Refusal: those of `claiming.claim_of`.
+    """
+    received, visitor = judged.received, judged.visitor
+    claimed = (
+        claim_of(house, rooms, judged, person_key=person_key, sender=sender, key=claim_key) if claims else UNCLAIMED
+    )
+    claim, goal = claimed.claim, claimed.goal
+    if claimed.marks:
+        judged = msgspec.structs.replace(judged, marks=judged.marks + claimed.marks)
+    shown = judged
+    if claim is not None and claim.value_source == "default":
+        # Destinations are told what the conversion is worth; the event's own facts stay what the event said.
+        worth = msgspec.structs.replace(received, amount_minor=claim.amount_minor, currency=claim.currency)
+        shown = msgspec.structs.replace(judged, received=worth)
     wanted = rooms.wanted.get(received.name, ())
     owed = (
-        tuple([_owe(house, rooms, judged, placed, claim.goal if claim else None) for placed in wanted])
-        if wanted
-        else ()
+        tuple([_owe(house, rooms, shown, placed, claim.goal if claim else None) for placed in wanted]) if wanted else ()
     )
+    if claim is not None and goal is not None and goal.notify_url:
+        told = notice_of(house, rooms, received, claim, goal, click)
+        owed = (*owed, _sealed(house, rooms, received.event_id, told))
     return Recordable(
         event=EventRow(
             received.site,
@@ -185,9 +215,10 @@ def assemble(
         ),
         person_key=person_key,
         conversion=claim,
-        touch=_touch(house, received, visitor, judgement, judged.page) if visitor.key is not None else None,
+        touch=touch_of(house, rooms, judged),
         owed=owed,
         strict=strict,
+        timers=carts.changes(house, rooms, judged, person_key),
     )
 
 
@@ -209,6 +240,7 @@ def _facts(rooms: "SiteRooms", judged: Judged) -> Facts:
             agent=received.device.agent,
             marks=judged.marks,
             test=received.test,
+            status=received.status,
             judgement=judged.judgement,
             judgements=judged.judgements,
         )
@@ -219,30 +251,9 @@ def _facts(rooms: "SiteRooms", judged: Judged) -> Facts:
         goal=received.goal,
         marks=judged.marks,
         test=received.test,
+        status=received.status,
         judgement=judged.judgement,
         judgements=judged.judgements,
-    )
-
-
-def _touch(house: "House", received: Received, visitor: Visitor, judgement: Judgement, page: Page) -> Touch | None:
-    """A contact worth remembering: the page was reached by a click id, a campaign or another site."""
-    if visitor.key is None or received.device.agent.bot is not None:
-        return None
-    clicks = received.click_ids if judgement.granted & ADVERTISING and received.click_seen_at_ms is None else {}
-    campaign = received.campaign if judgement.granted & ANALYTICS else {}
-    referrer = page.referrer if judgement.granted & ANALYTICS else None
-    if referrer is not None and referrer == links.host_of(received.url):
-        referrer = None
-    if not clicks and not campaign and referrer is None:
-        return None
-    sealed = house.vault.seal(_encode(clicks), visitor.key) if clicks else None
-    return Touch(
-        kind="click" if clicks or campaign else "referral",
-        occurred_at_ms=received.occurred_at_ms,
-        visitor_key=visitor.key,
-        referrer=referrer,
-        campaign=_encode(campaign) if campaign else None,
-        click_ids=sealed,
     )
 
 
@@ -263,16 +274,16 @@ def _owe(house: "House", rooms: "SiteRooms", judged: Judged, placed: "Placed", g
         payload = Unfit("render_failed")
     if isinstance(payload, Unfit):
         return Owed(destination=placed.name, fate="unfit", reason=payload.reason, detail=payload.field)
-    return _sealed(house, rooms, received.event_id, placed, payload)
+    return _sealed(house, rooms, received.event_id, payload)
 
 
-def _sealed(house: "House", rooms: "SiteRooms", event_id: str, placed: "Placed", payload: Payload) -> Owed:
+def _sealed(house: "House", rooms: "SiteRooms", event_id: str, payload: Payload) -> Owed:
     return Owed(
-        destination=placed.name,
+        destination=payload.destination,
         fate="waiting",
         reason="fresh",
         purposes=payload.purposes,
-        payload=house.vault.seal(payload.body, place_of(rooms.id, event_id, placed.name)),
+        payload=house.vault.seal(payload.body, place_of(rooms.id, event_id, payload.destination)),
         dedup_key=payload.dedup_key,
         expires_at_ms=payload.expires_at_ms,
     )

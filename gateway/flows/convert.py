@@ -41,9 +41,21 @@ if TYPE_CHECKING:
     from gateway.flows.house import House, SiteRooms
     from gateway.flows.request import Request
     from gateway.stores.contract import ConsentState
+    from gateway.stores.contract_credit import Contact
 
-__all__ = ["Result", "Results", "authenticate", "person_key", "stored_of", "take"]
+__all__ = [
+    "Result",
+    "Results",
+    "authenticate",
+    "named_click",
+    "person_key",
+    "prepare",
+    "stored_of",
+    "take",
+    "why_not",
+]
 
+_EVER_MS: Final = 1 << 53
 _NONCE_KEPT_MS: Final = (2 * access.SIGNATURE_WINDOW_S + 1) * 1000
 """A signature may be dated a window ahead, and is good for a window after that and for the rest of its last second."""
 
@@ -122,7 +134,7 @@ async def take(house: "House", rooms: "SiteRooms", request: "Request", *, conver
             conversion=conversions,
         ),
     )
-    items, marks = await _prepared(house, rooms, parsed.events)
+    items, marks = await _prepared(house, rooms, parsed)
     submitted = await house.store.submit(Submission(tuple(items), once, repeat))
     if submitted.refused == "replayed":
         raise Refusal("key_invalid")
@@ -131,6 +143,8 @@ async def take(house: "House", rooms: "SiteRooms", request: "Request", *, conver
     if not submitted.repeated:
         house.telemetry.events_received(rooms.id, trust, len(items), tuple(mark for noted in marks for mark in noted))
         for item, recorded in zip(items, submitted.recorded, strict=True):
+            if recorded.fate == "counted":
+                house.wake_credit()
             for owed in item.owed if recorded.fate in {"recorded", "counted"} else ():
                 house.telemetry.delivery_owed(rooms.id, owed.destination, owed.fate)
                 if owed.fate == "waiting":
@@ -143,7 +157,7 @@ async def take(house: "House", rooms: "SiteRooms", request: "Request", *, conver
 
 
 async def _prepared(
-    house: "House", rooms: "SiteRooms", events: tuple[Received, ...]
+    house: "House", rooms: "SiteRooms", parsed: native.Parsed
 ) -> tuple[list[Recordable], list[tuple[str, ...]]]:
     """Prepare all events; anew when somebody they concern was erased meanwhile, for then what was read is void.
 
@@ -153,8 +167,13 @@ async def _prepared(
         mark = house.erasures
         items: list[Recordable] = []
         marks: list[tuple[str, ...]] = []
-        for received in events:
-            item, noted = await _prepare(house, rooms, received)
+        for index, received in enumerate(parsed.events):
+            try:
+                item, noted = await prepare(house, rooms, received)
+            except Refusal as refusal:
+                if not parsed.prefix or refusal.field is None:
+                    raise
+                raise Refusal(refusal.code, f"{parsed.prefix}[{index}].{refusal.field}") from None
             items.append(item)
             marks.append(noted)
         if not any(house.erased_since(mark, item.event.visitor_key, item.person_key) for item in items):
@@ -180,10 +199,17 @@ def _idempotency(house: "House", key: "ApiKey", rooms: "SiteRooms", request: "Re
     )
 
 
-async def _prepare(house: "House", rooms: "SiteRooms", received: Received) -> tuple[Recordable, tuple[str, ...]]:
-    """Recognise, judge and assemble one server event."""
+async def prepare(
+    house: "House", rooms: "SiteRooms", received: Received, *, strict: bool = True
+) -> tuple[Recordable, tuple[str, ...]]:
+    """Recognise, judge and assemble one event that an authenticated caller sent. Answers its marks too.
+
+    `strict`: a repeat with another amount is a conflict, and not a duplicate. Raises Refusal or StoreError.
+    """
     now_ms = received.received_at_ms
-    marks = received.marks
+    click = await named_click(house, rooms, received.click_id)
+    missed = why_not(received.click_id, click, received.occurred_at_ms, _window_ms(house, rooms, received))
+    marks = received.marks if missed is None else (*received.marks, missed)
     token = None
     if received.visitor_token is not None:
         token = identity.read_token(rooms.keys, received.visitor_token, now_ms // DAY_MS, rooms.site.id_days)
@@ -214,13 +240,42 @@ async def _prepare(house: "House", rooms: "SiteRooms", received: Received) -> tu
     received = msgspec.structs.replace(
         received,
         device=device,
-        campaign=arrival.campaign,
+        campaign=arrival.campaign or received.campaign,
         click_ids={**arrival.click_ids, **named} if allowed else {},
         platform_ids=received.platform_ids if allowed else _without_ads(received.platform_ids),
     )
     received = clean_rest(received)
-    judged = Judged(received, visitor, judgement, clean_page(received), clean_props(received), marks, verdicts.others)
-    return assemble(house, rooms, judged, person_key=person, strict=True), marks
+    page = clean_page(received, rooms.site.links)
+    judged = Judged(received, visitor, judgement, page, clean_props(received), marks, verdicts.others)
+    return assemble(house, rooms, judged, person_key=person, strict=strict, click=click), marks
+
+
+async def named_click(house: "House", rooms: "SiteRooms", click_id: str | None) -> "Contact | None":
+    """Return the click of ours with an id, whenever it was. Raises StoreError."""
+    if click_id is None:
+        return None
+    found = await house.store.contacts(
+        rooms.id, visitor_keys=(), click_ids=(click_id,), after_ms=0, upto_ms=_EVER_MS, limit=10
+    )
+    return next((one for one in found if one.click_id == click_id), None)
+
+
+def why_not(click_id: str | None, click: "Contact | None", at_ms: int, window_ms: int) -> str | None:
+    """Why a named click cannot earn a conversion: `click_unknown`, `click_after_conversion`, `click_expired`, or None."""
+    if click_id is None:
+        return None
+    if click is None:
+        return "click_unknown"
+    if click.occurred_at_ms > at_ms:
+        return "click_after_conversion"
+    return "click_expired" if at_ms - click.occurred_at_ms > window_ms else None
+
+
+def _window_ms(house: "House", rooms: "SiteRooms", received: Received) -> int:
+    """How old a click may be for the goal of an event."""
+    shelf = house.shelves[rooms.id]
+    code = received.goal if received.goal is not None else received.name
+    return (shelf.goals.get(code) or shelf.implied_goal(code)).click_window_ms
 
 
 def _place(house: "House", received: Received) -> str:

@@ -1,12 +1,14 @@
 """Explain: one event's way through the river, or what came of one consent record, with every reason, as a value and as
-plain text."""
+plain text. Of a conversion it says in short where the credit went; `journey` shows the whole of it."""
 
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from gateway.errors import Refusal
+from gateway.flows import journey
 from gateway.flows.assemble import Facts
+from gateway.flows.journey_text import credit_lines
 from gateway.money import major_text
 from gateway.outcome import FATE_SENTENCES, REASONS
 from gateway.purposes import SENTENCES, SOURCES, Judgement, Ruling, Step, names
@@ -14,7 +16,7 @@ from gateway.times import utc_text
 
 if TYPE_CHECKING:
     from gateway.flows.house import House
-    from gateway.stores.contract import DeliveryRow
+    from gateway.stores.contract import ConversionRow, DeliveryRow
 
 __all__ = ["ERASED", "explain", "judgement_lines", "text_of"]
 
@@ -61,6 +63,7 @@ async def explain(house: "House", event_id: str, site: str | None) -> dict[str, 
                 "reason": row.reason,
                 "because": REASONS[row.reason].sentence,
                 "counted_as": row.counted_id,
+                "credit": await _credit(house, record.site, row),
             }
             for row in record.conversions
         ],
@@ -81,6 +84,11 @@ async def explain(house: "House", event_id: str, site: str | None) -> dict[str, 
         ],
         "told": [_delivery(row) for row in record.told],
     }
+
+
+async def _credit(house: "House", site: str, row: "ConversionRow") -> dict[str, object]:
+    """Where the credit of a conversion went, in short. A repeat has none of its own."""
+    return {"state": "duplicate"} if row.fate == "duplicate" else await journey.summary(house, site, row.conversion_id)
 
 
 async def _explain_record(house: "House", record_id: str, site: str | None) -> dict[str, object]:
@@ -211,6 +219,9 @@ def text_of(found: dict[str, object]) -> str:
             f"             conversion {conversion['conversion_id']} of goal {conversion['goal']}{value}: {conversion['fate']}."
         )
         lines.append(f"               {conversion['because']}")
+        credit = _mapping(conversion["credit"])
+        if credit["state"] in {"credited", "unattributed"}:
+            lines += list(credit_lines(credit))
     lines += [f"             touch: {_mapping(touch)['kind']}" for touch in _list(found["touches"])]
     deliveries = [_mapping(delivery) for delivery in _list(found["deliveries"])]
     if not deliveries:

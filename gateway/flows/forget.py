@@ -153,6 +153,7 @@ def reduced(facts: bytes) -> bytes:
             goal=known.goal,
             marks=(ERASED,),
             test=known.test,
+            status=known.status,
             judgement=known.judgement,
             judgements=known.judgements,
         )

@@ -7,6 +7,7 @@ platform does not have, a webhook without declared purposes.
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,7 +20,15 @@ from gateway.destinations.definition import Context, Destination
 from gateway.destinations.registry import DESTINATIONS, configure
 from gateway.entropy import Entropy
 from gateway.errors import Busy, SettingsError
+from gateway.flows.addresses import link_problems
+from gateway.flows.click_memory import ClickMemory
+from gateway.flows.credit_state import Crediting
+from gateway.flows.inferring import ClickGuesses
 from gateway.flows.judging import Judge, consent_problems, known_for
+from gateway.flows.lines import Lines
+from gateway.flows.pulse import Pulse
+from gateway.flows.shelves import Shelf
+from gateway.flows.spool import ClickSpool
 from gateway.flows.supplies import Supplies
 from gateway.ids import EVENT_ID_BYTES, RANDOM_ID_BYTES, event_id, random_id
 from gateway.purposes import ADVERTISING, ALIASES, ANALYTICS, EVERYBODY, Needs
@@ -68,6 +77,8 @@ class SiteRooms(msgspec.Struct, frozen=True, kw_only=True):
     click_cookie: str
     id_needs: int
     domains: tuple[str, ...]
+    own_domains: frozenset[str]
+    link_targets: tuple[str, ...]
     conversion_events: frozenset[str]
     destinations: tuple[Placed, ...]
     wanted: Mapping[str, tuple[Placed, ...]]
@@ -84,12 +95,15 @@ class SiteRooms(msgspec.Struct, frozen=True, kw_only=True):
 class House(msgspec.Struct, kw_only=True):
     """Everything a flow may need. `recent_refusals` is a bounded memory of what visitors refused since the start.
 
-    `supplies` is what the operator's own files say: vendor lists, places of addresses.
+    `clicks` is what is remembered of clicks on links, `spool` keeps those the store could not take in time. `supplies`
+    is what the operator's own files say: vendor lists, places of addresses.
     """
 
     settings: Settings
     by_host: Mapping[str, SiteRooms]
     by_id: Mapping[str, SiteRooms]
+    by_link_host: Mapping[str, SiteRooms]
+    spool: ClickSpool
     store: Store
     vault: Vault
     outbound: outbound.Outbound
@@ -105,6 +119,13 @@ class House(msgspec.Struct, kw_only=True):
     erased: dict[bytes, int] = {}
     erasures: int = 0
     lanes: dict[tuple[str, str], asyncio.Event] = {}
+    postbacks: dict[tuple[str, str], tuple[float, int]] = {}
+    guesses: ClickGuesses = msgspec.field(default_factory=ClickGuesses)
+    shelves: dict[str, Shelf] = {}
+    pulses: dict[str, Pulse] = {}
+    clicks: ClickMemory = msgspec.field(default_factory=ClickMemory)
+    crediting: Crediting = msgspec.field(default_factory=Crediting)
+    lines: dict[str, Lines] = {}
 
     def new_event_id(self) -> str:
         """Make an event id."""
@@ -145,6 +166,10 @@ class House(msgspec.Struct, kw_only=True):
         lane = self.lanes.get((site, destination))
         if lane is not None:
             lane.set()
+
+    def wake_credit(self) -> None:
+        """Tell the worker that credits that a conversion was counted."""
+        self.crediting.wake.set()
 
     def remember_refusals(self, subject_key: bytes, denied: int) -> None:
         """Keep what a subject refuses now, so that events already on their way meet it."""
@@ -225,22 +250,27 @@ def build(
     supplies: Supplies | None = None,
 ) -> House:
     """Bind the rooms. `supplies` is what the operator's files say, nothing by default. Raises SettingsError."""
-    problems: list[str] = consent_problems(settings)
+    problems: list[str] = [*consent_problems(settings), *link_problems(settings)]
     supplies = supplies or Supplies()
     by_id: dict[str, SiteRooms] = {}
     by_host: dict[str, SiteRooms] = {}
+    by_link_host: dict[str, SiteRooms] = {}
     suffixes = PublicSuffixList()
     for site in settings.site:
         rooms = _site_rooms(site, vault, suffixes, supplies.lists, settings.places.source != "off", problems)
         by_id[site.id] = rooms
         for host in site.hosts:
             by_host[host] = rooms
+        for host in site.links.hosts:
+            by_link_host[host] = rooms
     if problems:
         raise SettingsError(problems)
     return House(
         settings=settings,
         by_host=by_host,
         by_id=by_id,
+        by_link_host=by_link_host,
+        spool=ClickSpool(Path(settings.data.dir), vault),
         store=store,
         vault=vault,
         outbound=out,
@@ -254,7 +284,7 @@ def build(
 
 def problems_of(settings: Settings) -> list[str]:
     """Every problem the destinations of all sites have, without building anything: for `gateway check`."""
-    problems: list[str] = consent_problems(settings)
+    problems: list[str] = [*consent_problems(settings), *link_problems(settings)]
     for site in settings.site:
         for destination in site.destination:
             _place(site, destination, problems)
@@ -315,6 +345,10 @@ def _site_rooms(
         click_cookie=identity.cookie_name(shape, identity.CLICK_COOKIE),
         id_needs=ADVERTISING if site.id_needs == "advertising" else ANALYTICS,
         domains=domains,
+        own_domains=frozenset(
+            host.removeprefix("www.") for host in (*domains, *site.linked_domains, *site.hosts, *site.links.hosts)
+        ),
+        link_targets=(*domains, *site.links.targets),
         conversion_events=frozenset(site.conversion_events),
         destinations=placed,
         wanted=wanted,

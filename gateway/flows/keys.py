@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gateway import access, vault
-from gateway.caller import RIGHTS, ApiKey
+from gateway.caller import RIGHTS, SENDING_RIGHTS, ApiKey
 from gateway.errors import Refusal
 from gateway.times import utc_text
 
@@ -44,7 +44,7 @@ async def create(
 ) -> dict[str, object]:
     """Make an API key. Its text and its signing secret are in the answer and nowhere else. Raises Refusal."""
     sites = sites or tuple(house.by_id)
-    rights = rights or RIGHTS
+    rights = rights or SENDING_RIGHTS
     if any(site not in house.by_id for site in sites):
         raise Refusal("field_invalid", "sites")
     if any(right not in RIGHTS for right in rights):

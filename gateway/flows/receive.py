@@ -11,8 +11,10 @@ from gateway import consent, devices, identity, links
 from gateway.errors import Refusal
 from gateway.event import NOBODY, Device, Judged, Personal, Received, Submission, Visitor
 from gateway.flows.assemble import assemble, clean_page, clean_props, clean_rest
+from gateway.flows.claiming import DROPPED
 from gateway.flows.judging import Said, Verdicts
 from gateway.flows.request import Collected, Request
+from gateway.flows.touching import click_life_ms
 from gateway.protocols import native
 from gateway.purposes import ADVERTISING, ANALYTICS, Judgement
 from gateway.signals.carried import StoredChoice
@@ -26,9 +28,11 @@ __all__ = [
     "PLATFORM_COOKIES",
     "Prepared",
     "check_origin",
+    "click_cookie",
     "collect",
     "collect_pixel",
     "follow_link",
+    "hear",
     "prepare",
     "stored_choice",
     "tell",
@@ -129,26 +133,9 @@ def _prepared(
     marks: tuple[str, ...],
 ) -> Prepared:
     cookie = request.cookie
-    token: identity.Token | None = None
-    if rooms.id_cookie in cookie:
-        values = identity.cookie_values(cookie, rooms.id_cookie)
-        token, mark = identity.recognise(rooms.keys, values, now_ms // DAY_MS, rooms.site.id_days)
-        if mark is not None:
-            marks = (*marks, mark)
-    stored = None
-    if rooms.consent_cookie in cookie:
-        values = identity.cookie_values(cookie, rooms.consent_cookie)
-        stored = stored_choice(rooms, identity.read_receipt(rooms.keys, values, now_ms), now_ms)
-    if token is not None and house.recent_refusals:
-        stored = _refused_lately(house, rooms, token, stored, now_ms)
-    said = Said(
-        stored=stored,
-        sec_gpc=(*request.sec_gpc, "1") if parsed.gpc else request.sec_gpc,
-        dnt=request.dnt,
-        cookie=request.cookie_octets,
-        place=house.place_of(request.place, request.address),
-        now_ms=now_ms,
-    )
+    token, mark, said = hear(house, rooms, request, now_ms, gpc=parsed.gpc)
+    if mark is not None:
+        marks = (*marks, mark)
     cookies: dict[str, str] = {}
     visitor: Visitor | None = None
     items = []
@@ -157,6 +144,7 @@ def _prepared(
     judgement: Judgement | None = None
     verdicts: Verdicts | None = None
     noted: tuple[str, ...] = ()
+    named = rooms.site.links
     counted = list(marks)  # of all events; an event itself carries its own marks and those of the request
     for received in parsed.events:
         if alike is None or verdicts is None or judgement is None or not _says_the_same(received, alike):
@@ -170,7 +158,7 @@ def _prepared(
         if rooms.site.without_analytics == "nothing" and not consent.keeps_details(judgement):
             dropped = "consent"
             continue
-        arrival = links.read_arrival(received.url)
+        arrival = links.read_arrival(received.url, named.click_parameter, named.code_parameter)
         if arrival.malformed:
             own = ("click_id_malformed",)
         if visitor is None:
@@ -181,26 +169,64 @@ def _prepared(
                 own += linked
             token, visitor = _visitor(house, rooms, request, judgement, token, now_ms, cookies)
         if received.click_ids:
-            named = links.read_click_ids(received.click_ids)
-            received = msgspec.structs.replace(received, click_ids=named.click_ids)
-            if named.unknown or named.malformed:
+            clicks = links.read_click_ids(received.click_ids)
+            received = msgspec.structs.replace(received, click_ids=clicks.click_ids)
+            if clicks.unknown or clicks.malformed:
                 own += ("click_id_malformed",)
-        if arrival.campaign or arrival.click_ids or received.click_ids or cookie:
-            received = _with_arrival(rooms, request, received, arrival, verdicts, now_ms, cookies)
+        if (
+            cookie or arrival.campaign or arrival.click_ids or arrival.click_id or arrival.link_code
+            or received.click_ids or received.click_id is not None
+        ):  # fmt: skip
+            received = _with_arrival(house, rooms, request, received, arrival, verdicts, now_ms, cookies)
         received = clean_rest(received)
         counted += own
         judged = Judged(
             received,
             visitor,
             judgement,
-            clean_page(received),
+            clean_page(received, named),
             clean_props(received),
             marks + noted + own + received.marks,
             verdicts.others,
         )
-        items.append(assemble(house, rooms, judged))
+        try:
+            items.append(assemble(house, rooms, judged, sender=request.origin or request.referer))
+        except Refusal as refusal:
+            if refusal.code not in DROPPED:
+                raise
+            dropped = refusal.code
     collected = Collected(cookies=tuple(cookies.values()), dropped=dropped, marks=tuple(counted))
     return Prepared(collected, Submission(tuple(items)) if items else None)
+
+
+def hear(
+    house: "House", rooms: "SiteRooms", request: Request, now_ms: int, *, gpc: bool = False
+) -> tuple[identity.Token | None, str | None, Said]:
+    """Whom the id cookies of a browser's request point at, with a mark, and what it says about consent.
+
+    `gpc`: the page said that the browser sends Global Privacy Control.
+    """
+    cookie = request.cookie
+    token: identity.Token | None = None
+    mark: str | None = None
+    if rooms.id_cookie in cookie:
+        values = identity.cookie_values(cookie, rooms.id_cookie)
+        token, mark = identity.recognise(rooms.keys, values, now_ms // DAY_MS, rooms.site.id_days)
+    stored = None
+    if rooms.consent_cookie in cookie:
+        values = identity.cookie_values(cookie, rooms.consent_cookie)
+        stored = stored_choice(rooms, identity.read_receipt(rooms.keys, values, now_ms), now_ms)
+    if token is not None and house.recent_refusals:
+        stored = _refused_lately(house, rooms, token, stored, now_ms)
+    said = Said(
+        stored=stored,
+        sec_gpc=(*request.sec_gpc, "1") if gpc else request.sec_gpc,
+        dnt=request.dnt,
+        cookie=request.cookie_octets,
+        place=house.place_of(request.place, request.address),
+        now_ms=now_ms,
+    )
+    return token, mark, said
 
 
 def _says_the_same(one: Received, other: Received) -> bool:
@@ -291,6 +317,7 @@ def _visitor(
 
 
 def _with_arrival(
+    house: "House",
     rooms: "SiteRooms",
     request: Request,
     received: Received,
@@ -306,39 +333,103 @@ def _with_arrival(
     """
     cookie = request.cookie
     usable = verdicts.granted_to_some if verdicts.others else verdicts.own.granted
+    changes: dict[str, object] = {}
+    if arrival.campaign:
+        changes["campaign"] = arrival.campaign
     platform_ids = {
         name: values[0]
         for name, purpose in PLATFORM_COOKIES.items()
         if name in cookie and usable & purpose and len(values := identity.cookie_values(cookie, name)) == 1
     }
-    if not verdicts.own.granted & ADVERTISING:
+    if platform_ids:
+        changes["platform_ids"] = platform_ids
+    own = identity.NO_CLICK
+    if verdicts.own.granted & ADVERTISING:
+        own = _with_clicks(house, rooms, request, received, arrival, now_ms, cookies, changes)
+    else:
         if rooms.click_cookie in cookie:
             cookies["click"] = identity.expired_cookie(rooms.shape, identity.CLICK_COOKIE)
         clicks = {**received.click_ids, **arrival.click_ids} if usable & ADVERTISING else {}
-        if not arrival.campaign and not platform_ids and not clicks and not received.click_ids:
-            return received
-        return msgspec.structs.replace(received, campaign=arrival.campaign, click_ids=clicks, platform_ids=platform_ids)
-    kept = None
-    if rooms.click_cookie in cookie:
-        values = identity.cookie_values(cookie, rooms.click_cookie)
+        if clicks or received.click_ids:
+            changes["click_ids"] = clicks
+    _name_click(rooms, received, arrival, verdicts.own, own, changes)
+    return msgspec.structs.replace(received, **changes) if changes else received
+
+
+def _with_clicks(
+    house: "House",
+    rooms: "SiteRooms",
+    request: Request,
+    received: Received,
+    arrival: links.Arrival,
+    now_ms: int,
+    cookies: dict[str, str],
+    changes: dict[str, object],
+) -> identity.OwnClick:
+    """Under consent for advertising: join click ids of the address with those of the click cookie, and keep what is new.
+
+    Answers the click on a link of ours that this browser came by, as far as it is known.
+    """
+    kept, own = None, identity.NO_CLICK
+    if rooms.click_cookie in request.cookie:
+        values = identity.cookie_values(request.cookie, rooms.click_cookie)
         kept = identity.read_clicks(rooms.keys, values, now_ms, rooms.site.click_days)
+        own = identity.read_own_click(rooms.keys, values, now_ms)
     clicks = {**received.click_ids, **arrival.click_ids}
-    if not clicks and kept is None and not platform_ids and not arrival.campaign:
-        return received
-    if clicks and (kept is None or any(kept[0].get(name) != value for name, value in clicks.items())):
-        value = identity.sign_clicks(rooms.keys, {**(kept[0] if kept else {}), **clicks}, now_ms)
-        if value is not None:
-            cookies["click"] = identity.set_cookie(
-                rooms.shape, identity.CLICK_COOKIE, value, rooms.site.click_days * 86_400
-            )
-    seen_at_ms: int | None = None
+    new = bool(clicks) and (kept is None or any(kept[0].get(name) != value for name, value in clicks.items()))
+    newly_landed = arrival.click_id is not None and arrival.click_id != own.click_id
+    if newly_landed and arrival.click_id is not None:
+        until_s = (now_ms + click_life_ms(house, rooms)) // 1000
+        own = identity.OwnClick(arrival.click_id, until_s, own.variants)
+    if new or newly_landed:
+        ids = {**(kept[0] if kept else {}), **clicks}
+        cookie = click_cookie(rooms, ids, now_ms if new or kept is None else kept[1], own, now_ms)
+        if cookie is not None:
+            cookies["click"] = cookie
     if kept is not None:
-        seen_at_ms = kept[1] if not clicks else None
+        changes["click_seen_at_ms"] = kept[1] if not clicks else None
         clicks = {**kept[0], **clicks}
-    return msgspec.structs.replace(
-        received,
-        campaign=arrival.campaign,
-        click_ids=clicks,
-        click_seen_at_ms=seen_at_ms,
-        platform_ids=platform_ids,
-    )
+    if clicks:
+        changes["click_ids"] = clicks
+    return own
+
+
+def click_cookie(
+    rooms: "SiteRooms", click_ids: dict[str, str], seen_at_ms: int, own: identity.OwnClick, now_ms: int
+) -> str | None:
+    """Make the Set-Cookie value of the click cookie; None when what it should hold is too long.
+
+    With ids of platforms it lives as long as the site says, else as long as our own click is believed.
+    """
+    value = identity.sign_clicks(rooms.keys, click_ids, seen_at_ms, own)
+    if value is None:
+        return None
+    life_s = rooms.site.click_days * 86_400
+    if not click_ids and own.click_id:
+        life_s = min(life_s, max(0, own.until_s - now_ms // 1000))
+    return identity.set_cookie(rooms.shape, identity.CLICK_COOKIE, value, life_s)
+
+
+def _name_click(
+    rooms: "SiteRooms",
+    received: Received,
+    arrival: links.Arrival,
+    judgement: Judgement,
+    own: identity.OwnClick,
+    changes: dict[str, object],
+) -> None:
+    """Say by which click on a link of ours the visitor came: the event itself, the address of the page, the cookie.
+
+    Without consent nothing is said, unless the operator has another ground for naming clicks.
+    """
+    if not judgement.granted & (ANALYTICS | ADVERTISING) and rooms.site.links.click_id != "always":
+        if received.click_id is not None:
+            changes["click_id"] = None
+        return
+    click_id = received.click_id or arrival.click_id or own.click_id or None
+    if click_id != received.click_id:
+        changes["click_id"] = click_id
+    if arrival.click_id is not None:
+        changes["landed_click_id"] = arrival.click_id
+    if arrival.link_code is not None:
+        changes["link_code"] = arrival.link_code

@@ -26,8 +26,7 @@ async def replay(
     )
     if not count and delivery_id is not None:
         raise Refusal("not_replayable")
-    for rooms in house.by_id.values():
-        for placed in rooms.destinations:
-            if site in (None, rooms.id) and destination in (None, placed.name):
-                house.nudge(rooms.id, placed.name)
+    for of_site, name in house.lanes:
+        if site in (None, of_site) and destination in (None, name):
+            house.nudge(of_site, name)
     return {"replayed": count}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.audit.entry import leaf_hash
-from gateway.flows import supplies
+from gateway.flows import notify, supplies
 from gateway.outcome import ConversionFate, DeliveryFate
 from gateway.times import utc_text
 
@@ -56,7 +56,9 @@ async def status(house: "House", limit: int = 50) -> dict[str, object]:
 
 def _configured(house: "House", site: str, destination: str) -> bool:
     rooms = house.by_id.get(site)
-    return rooms is not None and any(placed.name == destination for placed in rooms.destinations)
+    if rooms is None:
+        return False
+    return notify.is_notification(destination) or any(placed.name == destination for placed in rooms.destinations)
 
 
 def ready(house: "House") -> list[str]:

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.http import HttpVersion10, HttpVersion11
 
 from gateway.errors import Refusal
-from gateway.handlers.edge import ProxyTrust, problem_answer, refusal_of
+from gateway.handlers.edge import ProxyTrust, link_rooms, problem_answer, refusal_of
 from gateway.handlers.fast import FastConnection
 from gateway.handlers.fast import usable as fast_lane_usable
 from gateway.handlers.watch import WatchedConnection
@@ -31,13 +31,23 @@ _PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class Door:
-    """One listener: `table` has its routes, `admin` and `control` say who may come in."""
+    """One listener: `table` has its routes, `admin` and `control` say who may come in.
+
+    `links` are the routes of hosts that serve links and nothing else.
+    """
 
     def __init__(
-        self, house: "House", table: "Table", *, admin_token: str | None = None, control: bool = False
+        self,
+        house: "House",
+        table: "Table",
+        *,
+        links: "Table | None" = None,
+        admin_token: str | None = None,
+        control: bool = False,
     ) -> None:
         self.house = house
         self.table = table
+        self.links = links if house.by_link_host else None
         self.trust = ProxyTrust(house.settings.proxy, house.settings.places)
         self.admin_token = admin_token
         self.control = control
@@ -51,11 +61,14 @@ class Door:
         try:
             if request.version not in (HttpVersion11, HttpVersion10) or not path.startswith("/"):
                 raise Refusal("host_unknown" if "://" in path else "request_malformed")
-            methods, rest = self.table.find(path)
+            only_links = self.links is not None and link_rooms(self.house, request.headers.get("Host", "")) is not None
+            methods, rest = (self.links if self.links is not None and only_links else self.table).find(path)
             if methods is None:
                 raise Refusal("route_unknown")
             found = methods.get(request.method) or (methods.get("GET") if request.method == "HEAD" else None)
             if found is None:
+                if only_links:
+                    raise Refusal("route_unknown")
                 return self._not_allowed(methods)
             route = found.path
             expect = request.headers.get("Expect")

@@ -31,6 +31,7 @@ __all__ = [
     "clean_text",
     "json_answer",
     "language_of",
+    "link_rooms",
     "problem_answer",
     "read_body",
     "read_request",
@@ -48,6 +49,7 @@ STATUS: Final[dict[Kind, int]] = {
     Kind.METHOD: 405,
     Kind.SLOW: 408,
     Kind.CONFLICT: 409,
+    Kind.GONE: 410,
     Kind.TOO_LARGE: 413,
     Kind.UNSUPPORTED: 415,
     Kind.MISDIRECTED: 421,
@@ -120,16 +122,31 @@ def site_of(house: "House", request: web.BaseRequest) -> "SiteRooms":
 
 
 def site_named(house: "House", host: str) -> "SiteRooms":
-    """The site of a Host header: exact, else without case, port and final dot. Raises Refusal `host_unknown`."""
+    """The site of a Host header: exact, else without case, port and final dot.
+
+    Raises Refusal `host_unknown`; `route_unknown` for a link host, where there is nothing but links.
+    """
     rooms = house.by_host.get(host)
     if rooms is None:
-        if not host.isascii():
-            raise Refusal("host_unknown")  # some other letters become ASCII in lower case
-        name, _, port = host.lower().rpartition(":")
-        rooms = house.by_host.get((name if port.isdigit() else host.lower()).removesuffix("."))
+        rooms = house.by_host.get(_host_name(host))
         if rooms is None:
-            raise Refusal("host_unknown")
+            raise Refusal("host_unknown" if link_rooms(house, host) is None else "route_unknown")
     return rooms
+
+
+def link_rooms(house: "House", host: str) -> "SiteRooms | None":
+    """The site whose links a host serves and nothing else; None when it is no link host."""
+    if not house.by_link_host:
+        return None
+    return house.by_link_host.get(host) or house.by_link_host.get(_host_name(host))
+
+
+def _host_name(host: str) -> str:
+    """A Host header without case, port and final dot. What is not ASCII names nobody."""
+    if not host.isascii():
+        return ""  # some other letters become ASCII in lower case
+    name, _, port = host.lower().rpartition(":")
+    return (name if port.isdigit() else host.lower()).removesuffix(".")
 
 
 class ProxyTrust:

@@ -10,12 +10,28 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from aiohttp import web
 
-from gateway.handlers import admin, api, choice, collect, health, privacy, snippet
+from gateway.handlers import (
+    admin,
+    api,
+    catalogue,
+    choice,
+    collect,
+    health,
+    hooks,
+    journeys,
+    privacy,
+    redirect,
+    reports,
+    snippet,
+    spend,
+    track,
+    upload,
+)
 
 if TYPE_CHECKING:
     from gateway.handlers.door import Door
 
-__all__ = ["ADMIN", "COLLECTION", "CONTROL", "Handler", "Route", "Table"]
+__all__ = ["ADMIN", "COLLECTION", "CONTROL", "LINK_HOST", "Handler", "Route", "Table"]
 
 Handler = Callable[["Door", web.BaseRequest, str], Awaitable[web.StreamResponse]]
 """Takes the door, the request and what stands behind the route's prefix."""
@@ -58,6 +74,19 @@ class Table:
         return None, ""
 
 
+_KINDS: Final = ("campaigns", "links", "ambassadors", "coupons", "goals")
+_CATALOGUE: Final = (
+    *(Route(method, f"/api/v1/{kind}", catalogue.collection) for kind in _KINDS for method in ("GET", "POST")),
+    *(
+        Route(method, f"/api/v1/{kind}/*", catalogue.entry)
+        for kind in _KINDS
+        for method in ("GET", "POST", "PATCH", "DELETE")
+    ),
+    Route("GET", "/api/v1/conversions/goals", catalogue.goals_dialect),
+    Route("POST", "/api/v1/conversions/goals", catalogue.goals_dialect),
+)
+"""What operators set up, for callers with the right `manage`."""
+
 COLLECTION: Final = (
     Route("POST", "/collect", collect.collect),
     Route("OPTIONS", "/collect", collect.preflight),
@@ -66,6 +95,7 @@ COLLECTION: Final = (
     Route("GET", "/gw.*", snippet.versioned),
     Route("GET", "/gw-bridge.*", snippet.bridge),
     Route("GET", "/link", collect.link),
+    Route("GET", "/l/*", redirect.on_site),
     Route("GET", "/consent", choice.read),
     Route("POST", "/consent", choice.record),
     Route("OPTIONS", "/consent", collect.preflight),
@@ -76,8 +106,29 @@ COLLECTION: Final = (
     Route("POST", "/api/v1/events", api.events),
     Route("POST", "/api/v1/conversions", api.conversions),
     Route("POST", "/api/v1/conversions/batch", api.conversions),
+    Route("POST", "/api/v1/conversions/*", track.adjust),
+    Route("POST", "/api/v1/conversions/track", track.posted_with_token),
+    Route("OPTIONS", "/api/v1/conversions/track", track.preflight),
+    Route("POST", "/api/conversions/track/*", track.posted),
+    Route("GET", "/api/conversions/track/*", track.image),
+    Route("OPTIONS", "/api/conversions/track/*", track.preflight),
+    Route("POST", "/api/v1/uploads", upload.uploads),
+    Route("POST", "/api/v1/spend", spend.put),
+    Route("GET", "/api/v1/spend", spend.spend),
+    Route("GET", "/api/v1/conversions", journeys.listed),
+    Route("GET", "/api/v1/conversions/*", journeys.show),
+    Route("GET", "/api/v1/reports/*", reports.report),
+    Route("GET", "/api/v1/exports/*", reports.export),
+    Route("GET", "/api/v1/analytics/conversions", reports.metrics),
+    *_CATALOGUE,
+    Route("POST", "/webhooks/*", hooks.webhook),
+    Route("GET", "/numbers.json", hooks.numbers),
+    Route("GET", "/api/v1/abandoned", hooks.abandoned),
 )
 """The public listener."""
+
+LINK_HOST: Final = (Route("GET", "/*", redirect.on_link_host),)
+"""The public listener where the Host is a link host of a site."""
 
 ADMIN: Final = (
     Route("GET", "/", admin.status_page),
@@ -94,6 +145,19 @@ ADMIN: Final = (
     Route("GET", "/api/admin/v1/keys", admin.keys),
     Route("POST", "/api/admin/v1/keys", admin.create_key),
     Route("POST", "/api/admin/v1/keys/*", admin.change_key),
+    Route("POST", "/api/admin/v1/uploads", upload.operator_uploads),
+    Route("POST", "/api/admin/v1/spend", spend.operator_put),
+    Route("GET", "/api/admin/v1/spend", spend.operator_spend),
+    Route("GET", "/api/admin/v1/notifications/*", track.secret),
+    Route("GET", "/api/admin/v1/conversions", journeys.admin_listed),
+    Route("GET", "/api/admin/v1/conversions/*", journeys.admin_show),
+    Route("POST", "/api/admin/v1/attribution/recompute", journeys.recompute),
+    Route("GET", "/api/admin/v1/reports/*", reports.admin_report),
+    Route("GET", "/api/admin/v1/exports/*", reports.admin_export),
+    Route("GET", "/api/admin/v1/catalogue/*", catalogue.admin),
+    Route("POST", "/api/admin/v1/catalogue/*", catalogue.admin),
+    Route("PATCH", "/api/admin/v1/catalogue/*", catalogue.admin),
+    Route("DELETE", "/api/admin/v1/catalogue/*", catalogue.admin),
 )
 """The admin listener: loopback by default, everything but health needs the admin token."""
 

@@ -125,6 +125,7 @@ def build_target(
     click_parameter: str,
     link_code: str,
     via_parameter: str = AMBASSADOR_PARAMETER,
+    code_parameter: str = CODE_PARAMETER,
     target: str = "",
 ) -> str:
     """Build the address of the landing page from a checked target. Empty texts mean: none.
@@ -137,7 +138,7 @@ def build_target(
     3. parameters of `incoming_query` (raw, as received) are added and win over stored ones of the same name, in their
        place. Left out are those of RESERVED_PARAMETERS, our own, such with control characters, and what goes beyond
        200 or 2,048 bytes; what may not stand in an address as it is gets percent-encoded;
-    4. our own come last, in the place of any others of their names: `via`, `lid`, and the click id.
+    4. our own come last, in the place of any others of their names: ambassador, slug, and the click id.
 
     A click id of ours that stands in the stored address is always taken out: it was copied there with somebody's click.
     """
@@ -146,10 +147,10 @@ def build_target(
     stored = query.split("&") if query else []
     own = [
         (name, value)
-        for name, value in ((via_parameter, ambassador_code), (CODE_PARAMETER, link_code), (click_parameter, click_id))
+        for name, value in ((via_parameter, ambassador_code), (code_parameter, link_code), (click_parameter, click_id))
         if value
     ]
-    foreign = RESERVED_PARAMETERS | {_folded(name) for name in (via_parameter, CODE_PARAMETER, click_parameter)}
+    foreign = RESERVED_PARAMETERS | {_folded(name) for name in (via_parameter, code_parameter, click_parameter)}
     replaced = {_folded(name) for name, _ in own}
     kept = [
         part

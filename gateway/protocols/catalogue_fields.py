@@ -128,8 +128,8 @@ def _code(said: Any, field: str, record: Any, making: Making) -> str:
 
 
 def _id(said: Any, field: str, record: Any, making: Making) -> str:
-    """The id of another entry. Empty where there need be none: only a link can do without a campaign."""
-    if not said and (field == "ambassador_id" or isinstance(record, Link)):
+    """The id of another entry. Empty where there need be none: a link and a goal can do without a campaign."""
+    if not said and (field == "ambassador_id" or isinstance(record, Goal | Link)):
         return ""
     return _matching(_ID)(said, field, record, making)
 
@@ -149,6 +149,8 @@ def _address(said: Any, field: str, record: Any, making: Making) -> str:
         raise Refusal("field_too_long", field)
     if not text.isprintable() or " " in text or (not text and field == "target"):
         raise Refusal("field_invalid", field)
+    if _ADDRESS.search(text.partition("?")[2]) is not None:
+        raise Refusal("field_personal", field)  # kept as it is, and shown in lists and in the QR code
     return text
 
 

@@ -187,6 +187,9 @@ class WireGoal(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     ] = UNSET
     notify_url: Annotated[Text, Meta(description="https address told of every counted conversion.")] = UNSET
     domains: Annotated[Domains, Meta(description="Domains whose pages may convert, list or one per line.")] = UNSET
+    campaign_id: Annotated[
+        Text, Meta(description="Campaign whose clicks its postbacks may name; others are refused. Default: any.")
+    ] = UNSET
     offline_purposes: Annotated[
         Annotated[list[str], Meta(max_length=20)] | UnsetType | None,
         Meta(description="Purposes granted by uploaded rows that say nothing of consent."),

@@ -18,11 +18,12 @@ from gateway.errors import Refusal
 from gateway.event import NO_DEVICE, Claim, Device, Item, Person, Personal, Received, Signals
 from gateway.money import EXPONENTS, AmountError, minor_from_major
 from gateway.protocols import reading
+from gateway.protocols.catalogue_fields import looks_like_contact
 from gateway.protocols.wire import PROPS_MAX, WireBatch, WireChoice, WireEvent, WirePerson, WireSignals
 from gateway.purposes import ALIASES
 from gateway.times import DAY_MS
 
-__all__ = ["Arrived", "Choice", "Parsed", "read", "read_choice", "read_claim", "read_pixel"]
+__all__ = ["Arrived", "Choice", "Parsed", "read", "read_choice", "read_claim", "read_pixel", "rfc3339_ms"]
 
 AHEAD_MS: Final = 600_000
 BROWSER_BACK_MS: Final = 7 * DAY_MS
@@ -56,11 +57,15 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """The events of one request, in order. `gpc`: the page's script saw Global Privacy Control. `listed`: they came in a list."""
+    """The events of one request, in order. `gpc`: the page's script saw Global Privacy Control. `listed`: they came in a list.
+
+    `prefix` is the field the list stood in, empty without one.
+    """
 
     events: tuple[Received, ...]
     gpc: bool = False
     listed: bool = False
+    prefix: str = ""
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +86,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     signals: Signals | None = None
 
 
-_SHARED: Final = frozenset(("url", "title", "referrer", "session", "consent", "consent_at_ms", "signals", "minor"))
+_SHARED: Final = frozenset(
+    ("url", "title", "referrer", "session", "campaign", "consent", "consent_at_ms", "signals", "minor")
+)
 _NOT_SHARED: Final = tuple(field for field in WireEvent.__struct_fields__ if field not in _SHARED)
 _not_shared: Final = attrgetter(*_NOT_SHARED)
 _EMPTY: Final = _not_shared(WireBatch())
@@ -111,7 +118,7 @@ def read(body: bytes, arrived: Arrived) -> Parsed:
             path = f"{prefix}[{index}]" if prefix else ""
             field = ".".join(part for part in (path, refusal.field) if part)
             raise Refusal(refusal.code, field or None) from None
-    return Parsed(tuple(events), batch.gpc, bool(prefix))
+    return Parsed(tuple(events), batch.gpc, bool(prefix), prefix)
 
 
 def _events_of(batch: WireBatch, arrived: Arrived) -> tuple[list[WireEvent], str]:
@@ -209,6 +216,9 @@ def _received(wire: WireEvent, shared: WireBatch, arrived: Arrived, skew_ms: int
         visitor_token=wire.visitor,
         marks=marks,
         test=wire.test,
+        click_id=wire.click_id,
+        coupons=_coupons(wire.coupons) if wire.coupons else (),
+        campaign_code=wire.campaign if wire.campaign is not None else shared.campaign,
     )
 
 
@@ -220,7 +230,7 @@ def _occurred(wire: WireEvent, arrived: Arrived, skew_ms: int) -> tuple[int, str
             raise Refusal("field_unknown", "occurred_at_ms")
         at_ms, field = wire.occurred_at_ms, "occurred_at_ms"
     elif wire.occurred_at is not UNSET:
-        at_ms, field = _rfc3339_ms(wire.occurred_at), "occurred_at"
+        at_ms, field = rfc3339_ms(wire.occurred_at), "occurred_at"
     else:
         return now_ms, None
     if arrived.trust != "browser":
@@ -234,7 +244,7 @@ def _occurred(wire: WireEvent, arrived: Arrived, skew_ms: int) -> tuple[int, str
     return corrected, "clock_corrected" if skew_ms else None
 
 
-def _rfc3339_ms(text: str) -> int:
+def rfc3339_ms(text: str) -> int:
     """Read RFC 3339. A local time without offset is refused: it can mean two instants, or none."""
     try:
         moment = datetime.fromisoformat(text)
@@ -289,6 +299,16 @@ def _order(text: str | None) -> str | None:
     if text is not None and _EMAIL.search(text) is not None:
         raise Refusal("field_personal", "order_id")
     return _plain(text, "order_id")
+
+
+def _coupons(codes: list[str]) -> tuple[str, ...]:
+    """Coupon codes as written, each once. They are kept and shown, so no e-mail address may stand among them."""
+    for index, code in enumerate(codes):
+        if _EMAIL.search(code) is not None or looks_like_contact(code):
+            raise Refusal("field_personal", f"coupons[{index}]")
+        if not code.isprintable() or not code.strip():
+            raise Refusal("field_invalid", f"coupons[{index}]")
+    return tuple(dict.fromkeys(codes))
 
 
 def _person(wire: WirePerson) -> Person:
@@ -357,7 +377,8 @@ def _signals(wire: WireSignals) -> Signals:
 
 
 def read_pixel(query: Mapping[str, str], referer: str | None, arrived: Arrived) -> Parsed:
-    """Read the image route's query: `name`, `id`, `url`, `title`, `value`, `currency`, `order_id`, `goal`.
+    """Read the image route's query: `name`, `id`, `url`, `title`, `value`, `currency`, `order_id`, `goal`, `click_id`,
+    `campaign`, `coupon` (one code).
 
     Consent strings come under the names the IAB and Google gave them: `gdpr`, `gdpr_consent`, `addtl_consent`, `gpp`,
     `gpp_sid`, `us_privacy`, `gcs`, `gcd`. A macro nobody filled in is absent. The page's address defaults to the Referer
@@ -371,6 +392,8 @@ def read_pixel(query: Mapping[str, str], referer: str | None, arrived: Arrived) 
                 signals[_PIXEL_SIGNALS[name]] = value
         elif name not in _PIXEL_FIELDS:
             raise Refusal("field_unknown", name if name.isidentifier() and len(name) <= 40 else None)
+        elif name == "coupon":
+            fields["coupons"] = [value] if value else []
         elif value:
             fields[name] = value
     if signals:
@@ -394,7 +417,9 @@ def _typed(signals: dict[str, object]) -> dict[str, object]:
 
 
 _SECTIONS_MAX: Final = 32
-_PIXEL_FIELDS: Final = frozenset({"name", "id", "url", "title", "value", "currency", "order_id", "goal"})
+_PIXEL_FIELDS: Final = frozenset(
+    {"name", "id", "url", "title", "value", "currency", "order_id", "goal", "click_id", "campaign", "coupon"}
+)
 _PIXEL_SIGNALS: Final = {
     "gdpr": "gdpr",
     "gdpr_consent": "tcf",

@@ -228,8 +228,8 @@ class Reader:
         return {name: text for name, text in found.items() if text and not (text[0] == "(" and text[-1] == ")")}
 
     def codes(self, values: Iterable[object]) -> tuple[str, ...]:
-        """Return coupon codes, at most 20, in order."""
-        found = [text for value in values if (text := self.word(value, 64)) is not None]
+        """Return coupon codes, at most 20, in order; like order numbers they are kept as they are."""
+        found = [text for value in values if (text := self.order_id(value)) is not None]
         if len(found) > 20:
             self.mark("value_left_out")
         return tuple(found[:20])

@@ -29,6 +29,9 @@ Contact = Annotated[str, Meta(min_length=1, max_length=320)]
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z")]
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{8,64}\Z")]
 OrderId = Annotated[str, Meta(min_length=1, max_length=64)]
+ClickId = Annotated[str, Meta(pattern=r"^(?:[0-9A-Za-z]{22}|[0-9]{1,64})\Z")]
+Coupon = Annotated[str, Meta(min_length=1, max_length=64)]
+CampaignCode = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 Integer = Annotated[int, Meta(ge=-9_007_199_254_740_991, le=9_007_199_254_740_991)]
 Milliseconds = Annotated[int, Meta(ge=-9_007_199_254_740_991, le=9_007_199_254_740_991)]
 PropText = Annotated[str, Meta(max_length=8_192)]
@@ -167,6 +170,17 @@ class WireEvent(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     ] = None
     order_id: Annotated[OrderId | None, Meta(description="Order number. One order counts once per goal.")] = None
     goal: Annotated[Name | None, Meta(description="Goal this is a conversion of. Default: the event's name.")] = None
+    click_id: Annotated[
+        ClickId | None,
+        Meta(description="Id of the click on one of your links: cid of the landing page's address, as text."),
+    ] = None
+    coupons: Annotated[
+        Annotated[list[Coupon], Meta(max_length=10)] | None,
+        Meta(description="Coupon codes on the order, as the customer typed them. No contact data."),
+    ] = None
+    campaign: Annotated[
+        CampaignCode | None, Meta(description="Code of the campaign that a conversion is reported for.")
+    ] = None
     items: Annotated[Annotated[list[WireItem], Meta(max_length=200)], Meta(description="Lines of the order.")] = (
         msgspec.field(default_factory=list)
     )

@@ -136,12 +136,14 @@ class GoogleConfig(msgspec.Struct, frozen=True, kw_only=True):
 class WebhookEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A receiver. `secrets` are `whsec_` keys, or `whpk_` public keys for Ed25519; any of them may have signed.
 
-    A `gone` endpoint answers 410 to everything.
+    A `gone` endpoint answers 410 to everything. One for `conversions` takes the bodies of a link tracker's notifications
+    instead of the recommended form.
     """
 
     url: str
     secrets: tuple[str, ...]
     gone: bool = False
+    conversions: bool = False
 
 
 class WebhookConfig(msgspec.Struct, frozen=True, kw_only=True):

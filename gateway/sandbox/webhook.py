@@ -1,7 +1,8 @@
 """Receivers of signed webhooks (Standard Webhooks 1.0.0), played strictly under whatever host names are configured.
 
 A message is taken when one `v1` (HMAC-SHA256) or `v1a` (Ed25519) signature matches one secret of the endpoint, its
-timestamp is within 5 minutes, and its body has the recommended form: `type`, `timestamp`, `data` and no other key.
+timestamp is within 5 minutes, and its body has the recommended form: `type`, `timestamp`, `data` and no other key; or,
+where an endpoint is one for conversions, the seven fields of a link tracker's notification.
 `webhook-id` is the dedup key (with several endpoints, the address before it). A retry must be the same message: the
 same id with another body is refused, and the same body under another id counts as a double effect of the first id.
 Larger than 20 KB, or without `data.consent`: a warning.
@@ -26,7 +27,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from gateway.clock import Clock
 from gateway.entropy import Entropy
 from gateway.sandbox.call import Answer, Call, json_answer
-from gateway.sandbox.checks import Check, Problem, anything, parse_json, record, rfc3339_ms, text
+from gateway.sandbox.checks import (
+    Check,
+    Problem,
+    anything,
+    currency,
+    number,
+    one_of,
+    parse_json,
+    record,
+    rfc3339_ms,
+    text,
+)
 from gateway.sandbox.config import WebhookConfig, WebhookEndpoint
 from gateway.sandbox.stand_in import StandIn
 from gateway.times import MINUTE_MS
@@ -51,6 +63,29 @@ _BODY_FIELDS: Final[dict[str, Check]] = {
     "data": record({}, free=anything),
 }
 _BODY: Final = record(_BODY_FIELDS, required=tuple(_BODY_FIELDS))
+
+
+def _or_null(of: Check) -> Check:
+    """What a link tracker may leave open."""
+
+    def check(value: object, path: str, out: list[Problem]) -> None:
+        if value is not None:
+            of(value, path, out)
+
+    return check
+
+
+_CONVERSION_FIELDS: Final[dict[str, Check]] = {
+    "event": one_of("conversion.tracked"),
+    "conversion_id": text(),
+    "link_id": _or_null(text()),
+    "click_id": _or_null(text()),
+    "value": _or_null(number),
+    "currency": _or_null(currency()),
+    "timestamp": _iso_time,
+}
+"""The seven fields of a link tracker's notification. There may be more, never fewer; ids are texts, not integers."""
+_CONVERSION: Final = record(_CONVERSION_FIELDS, required=tuple(_CONVERSION_FIELDS), free=anything)
 
 
 class Webhook(StandIn):
@@ -95,7 +130,7 @@ class Webhook(StandIn):
             body = parse_json(call.body)
         except ValueError:
             return self._refuse(call, 400, [Problem("", "json", "is not valid JSON")])
-        _BODY(body, "", problems)
+        (_CONVERSION if endpoint.conversions else _BODY)(body, "", problems)
         if problems or not isinstance(body, dict):
             return self._refuse(call, 400, problems)
         return self._take(call, endpoint, message_id, body)
@@ -117,7 +152,7 @@ class Webhook(StandIn):
         self.ledger.accept(call.at_ms, endpoint.url, key, "counted" if new else "discarded", body)
         if len(call.body) > _ADVISED_BYTES:
             self.ledger.warn([Problem("", "too_long", "should be smaller than 20 KB")])
-        data = body["data"]
+        data = body.get("data")
         if isinstance(data, dict) and "consent" not in data:
             self.ledger.warn([Problem("data.consent", "missing", "should say what the person agreed to")])
         return json_answer(200, {"received": True})

@@ -9,6 +9,7 @@ start, and so does anything that would weaken the installation silently (a reada
   `SITE.DESTINATION.x` in the directory that systemd names in `CREDENTIALS_DIRECTORY`.
 """
 
+from gateway.settings.intake import Abandoned, NumberSettings, WebhookRows, WebhookSettings
 from gateway.settings.load import load, parse, placeholder, process_environment
 from gateway.settings.table import (
     Consent,
@@ -18,10 +19,12 @@ from gateway.settings.table import (
     DestinationRows,
     DestinationSettings,
     Limits,
+    Links,
     Listen,
     Log,
     Places,
     Proxy,
+    Reports,
     Retention,
     Secret,
     Settings,
@@ -29,6 +32,7 @@ from gateway.settings.table import (
 )
 
 __all__ = [
+    "Abandoned",
     "Consent",
     "ConsentPlatform",
     "Data",
@@ -36,14 +40,19 @@ __all__ = [
     "DestinationRows",
     "DestinationSettings",
     "Limits",
+    "Links",
     "Listen",
     "Log",
+    "NumberSettings",
     "Places",
     "Proxy",
+    "Reports",
     "Retention",
     "Secret",
     "Settings",
     "Site",
+    "WebhookRows",
+    "WebhookSettings",
     "load",
     "parse",
     "placeholder",

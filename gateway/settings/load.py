@@ -14,7 +14,8 @@ import msgspec
 from gateway.errors import SettingsError
 from gateway.money import EXPONENTS
 from gateway.purposes import ALIASES
-from gateway.settings.table import DestinationRows, DestinationSettings, Secret, Settings
+from gateway.settings.intake import WebhookRows, WebhookSettings
+from gateway.settings.table import DestinationRows, DestinationSettings, Secret, Settings, Site
 
 __all__ = ["load", "parse", "placeholder", "process_environment"]
 
@@ -51,6 +52,11 @@ def parse(raw: dict[str, Any], environment: Mapping[str, str], base: Path) -> Se
                 if isinstance(tables, list):
                     site["destination"] = [
                         _destination(table, str(site.get("id", "?")), base, credentials, problems) for table in tables
+                    ]
+                hooks = site.get("webhook", [])
+                if isinstance(hooks, list):
+                    site["webhook"] = [
+                        _webhook(table, str(site.get("id", "?")), base, credentials, problems) for table in hooks
                     ]
     try:
         settings = msgspec.convert(raw, Settings, strict=False)
@@ -113,6 +119,45 @@ def _destination(
     )
 
 
+def _webhook(table: object, site: str, base: Path, credentials: Path | None, problems: list[str]) -> WebhookSettings:
+    """Read one webhook table with its secrets: in the table, or one to a line in a file."""
+    if not isinstance(table, dict):
+        problems.append(f"site {site}: a webhook is a table, [[site.webhook]]")
+        return WebhookSettings(name="", adapter="")
+    rows = {key: value for key, value in table.items() if key != "secrets_file"}
+    for key in rows:
+        if key not in WebhookRows.__struct_fields__:
+            problems.append(f"site {site}: webhook: there is no row {key}")
+    try:
+        found = msgspec.convert(rows, WebhookRows, strict=False)
+    except msgspec.ValidationError as error:
+        problems.append(f"site {site}: webhook: {_readable(str(error))}")
+        return WebhookSettings(name="", adapter="")
+    where = f"site {site}, webhook {found.name}"
+    files = [base / table["secrets_file"]] if isinstance(table.get("secrets_file"), str) else []
+    if credentials is not None:
+        files += sorted(credentials.glob(f"{site}.{found.name}.secrets"))
+    secrets = [Secret(text) for text in found.secrets]
+    for path in files:
+        lines = _secret_file(path, f"{where}: secrets_file", problems).reveal().splitlines()
+        secrets += [Secret(line.strip()) for line in lines if line.strip()]
+    if not secrets:
+        problems.append(f"{where}: secrets: at least one is needed, or anybody could send orders")
+    problems += [f"{where}: secrets: one of them is empty" for secret in secrets if not secret.reveal()]
+    problems += [
+        f"{where}: secrets: one of them is still a placeholder" for secret in secrets if placeholder(secret.reveal())
+    ]
+    return WebhookSettings(
+        name=found.name,
+        adapter=found.adapter,
+        secrets=tuple(secrets),
+        live=found.live,
+        currency=found.currency,
+        origin=found.origin,
+        minimum_call_s=found.minimum_call_s,
+    )
+
+
 def _secret_file(path: Path, where: str, problems: list[str]) -> Secret:
     try:
         mode = path.stat().st_mode
@@ -144,7 +189,7 @@ def _overlay(raw: dict[str, Any], environment: Mapping[str, str], problems: list
         place: Any = raw
         while len(path) > 1 and place is not None:
             part = path.pop(0)
-            if part in {"site", "destination"} and len(path) >= 2 and isinstance(place, dict):
+            if part in {"site", "destination", "webhook"} and len(path) >= 2 and isinstance(place, dict):
                 place = _named(place.get(part, []), path.pop(0))
             else:
                 place = place.setdefault(part, {}) if isinstance(place, dict) else None
@@ -177,6 +222,11 @@ _LISTS: Final = frozenset(
         "events",
         "purposes",
         "webhook_ports",
+        "targets",
+        "schemes",
+        "secrets",
+        "starts",
+        "ends",
     }
 )
 
@@ -214,6 +264,7 @@ def _cross_checks(settings: Settings) -> list[str]:
                 problems.append(f"{where}: hosts: {host} belongs to site {hosts[host]} already")
             if site.cookie_domain and host != site.cookie_domain and not host.endswith("." + site.cookie_domain):
                 problems.append(f"{where}: cookie_domain: {host} is not inside {site.cookie_domain}")
+        problems += _links(site, settings)
         if site.currency and site.currency not in EXPONENTS:
             problems.append(f"{where}: currency: not an ISO 4217 code in upper case")
         problems += [
@@ -231,6 +282,7 @@ def _cross_checks(settings: Settings) -> list[str]:
             for country in site.purpose_one_countries
             if _COUNTRY.match(country) is None
         ]
+        problems += _intake(site)
         names: set[str] = set()
         for destination in site.destination:
             if destination.name and destination.name in names:  # without a name: a fault that is listed already
@@ -239,6 +291,50 @@ def _cross_checks(settings: Settings) -> list[str]:
             for key, value in destination.options.items():
                 if isinstance(value, Secret) and placeholder(value.reveal()):
                     problems.append(f"{where}: destination {destination.name}: {key} is still a placeholder")
+    return problems
+
+
+def _links(site: Site, settings: Settings) -> list[str]:
+    """Faults of the settings of links: hosts that are taken, parameters of one name."""
+    where = f"site {site.id}: links"
+    problems = []
+    for host in site.links.hosts:
+        owner = next((other.id for other in settings.site if host in other.hosts), None)
+        if owner is not None:
+            problems.append(f"{where}: hosts: {host} is a host of site {owner} already; its links are at /l/ there")
+        problems += [
+            f"{where}: hosts: {host} serves the links of site {other.id} already"
+            for other in settings.site
+            if other is not site and host in other.links.hosts and other.id < site.id
+        ]
+    named = (site.links.click_parameter, site.links.code_parameter, site.links.via_parameter)
+    if len(set(named)) != len(named):
+        problems.append(f"{where}: click_parameter, code_parameter and via_parameter need different names")
+    return problems
+
+
+def _intake(site: Site) -> list[str]:
+    """Faults of webhooks, telephone numbers and the watching of carts."""
+    where = f"site {site.id}"
+    problems = []
+    names = [webhook.name for webhook in site.webhook if webhook.name]
+    problems += [f"{where}: webhook {name}: this name is used twice" for name in set(names) if names.count(name) > 1]
+    problems += [
+        f"{where}: webhook {webhook.name}: currency: not an ISO 4217 code in upper case"
+        for webhook in site.webhook
+        if webhook.currency and webhook.currency not in EXPONENTS
+    ]
+    numbers = [one.number for one in site.number]
+    problems += [f"{where}: number {text}: stands there twice" for text in set(numbers) if numbers.count(text) > 1]
+    abandoned = site.abandoned
+    if abandoned.minutes and not abandoned.starts:
+        problems.append(f"{where}: abandoned: starts: name the events that show a cart")
+    if abandoned.destination:
+        told = next((one for one in site.destination if one.name == abandoned.destination), None)
+        if told is None or told.platform != "webhook":
+            problems.append(f"{where}: abandoned: destination: there is no webhook destination of this name")
+        elif "abandoned_checkout" not in (told.events or ()):
+            problems.append(f"{where}: abandoned: destination: its events do not list abandoned_checkout")
     return problems
 
 

@@ -9,6 +9,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from gateway.settings.intake import Abandoned, NumberSettings, WebhookSettings
+from gateway.settings.kinds import EventName, HeaderName, HostName, Port, Secret, Slug
+from gateway.settings.kinds import row as _row
+
 __all__ = [
     "Consent",
     "ConsentPlatform",
@@ -17,49 +21,21 @@ __all__ = [
     "DestinationRows",
     "DestinationSettings",
     "Limits",
+    "Links",
     "Listen",
     "Log",
     "Places",
     "Proxy",
+    "Reports",
     "Retention",
     "Secret",
     "Settings",
     "Site",
+    "Uploads",
 ]
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}\Z")]
-HostName = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")]
-HeaderName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,60}\Z")]
-EventName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z")]
-
-
-class Secret:
-    """A secret text. It prints as `Secret(***)`; `reveal()` is the only way to the value."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the clear value."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    __str__ = __repr__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash((Secret, self._value))
-
-
-def _row(help_text: str, unit: str = "") -> Meta:
-    return Meta(description=help_text, extra={"unit": unit})
+ParameterName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,29}\Z")]
+Scheme = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9+.-]{0,30}\Z")]
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,6 +111,24 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _row("Browser requests per truncated address (/24, /56) and site.", "requests per minute"),
     ] = 1_200
     api_per_minute: Annotated[Annotated[int, Meta(ge=1)], _row("API requests per key.", "requests per minute")] = 6_000
+
+
+class Uploads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much one file may hold. Files are read as they arrive, so large ones cost time, not memory."""
+
+    max_bytes: Annotated[
+        Annotated[int, Meta(ge=1024, le=17_179_869_184)], _row("Largest file of conversions, unpacked.", "bytes")
+    ] = 268_435_456
+    rows_max: Annotated[Annotated[int, Meta(ge=1, le=100_000_000)], _row("Most rows of it.", "rows")] = 1_000_000
+    chunk_timeout_s: Annotated[
+        Annotated[float, Meta(gt=0, le=600)],
+        _row("Longest wait for the next piece of a file; the whole may take as long as it takes.", "seconds"),
+    ] = 30.0
+    spend_max_bytes: Annotated[
+        Annotated[int, Meta(ge=1024, le=67_108_864)],
+        _row("Largest file of what was spent. It is read as a whole.", "bytes"),
+    ] = 8_388_608
+    spend_rows_max: Annotated[Annotated[int, Meta(ge=1, le=1_000_000)], _row("Most rows of it.", "rows")] = 100_000
 
 
 class Proxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -241,6 +235,70 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[int, Meta(ge=1, le=90)],
         _row("Sealed payloads of dead deliveries, if the vendor's age limit is not shorter.", "days"),
     ] = 30
+
+
+class Links(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where links are opened, what they add to the address they lead to, and where they may lead."""
+
+    hosts: Annotated[
+        tuple[HostName, ...],
+        _row("Host names that serve links as /SLUG and nothing else. On the site's own hosts they are at /l/SLUG."),
+    ] = ()
+    click_id: Annotated[
+        Literal["consent", "always"],
+        _row(
+            "When the address of the landing page names the click: `consent` where advertising is granted, `always` when "
+            "you have another ground for it. A cookie is set with consent only."
+        ),
+    ] = "consent"
+    click_parameter: Annotated[ParameterName, _row("Parameter that names the click, in lower case.")] = "cid"
+    code_parameter: Annotated[ParameterName, _row("Parameter that names the link, in lower case.")] = "lid"
+    via_parameter: Annotated[ParameterName, _row("Parameter that names the ambassador, in lower case.")] = "via"
+    targets: Annotated[
+        tuple[HostName, ...],
+        _row("Hosts that links may lead to besides the site's own domains; their subdomains are included."),
+    ] = ()
+    schemes: Annotated[
+        tuple[Scheme, ...], _row("Schemes of apps that links may lead to, such as shopapp for shopapp://cart.")
+    ] = ()
+    preview: Annotated[
+        bool, _row("Show programs that unfurl links in chats the title, text and image a link has for them.")
+    ] = True
+    inferred: Annotated[
+        bool,
+        _row(
+            "Credit a postback that names no click to the last click of the same address and browser within 24 hours, "
+            "where both were made under consent. It is a guess, and marked as one."
+        ),
+    ] = False
+    unknown_per_minute: Annotated[
+        Annotated[int, Meta(ge=1)],
+        _row(
+            "Unknown links a truncated address (/24, /56) may ask for; beyond that all its requests on links get 429.",
+            "links per minute",
+        ),
+    ] = 60
+
+
+class Reports(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What reports leave out, and when they warn."""
+
+    suppress_under: Annotated[
+        Annotated[int, Meta(ge=0, le=1_000)],
+        _row(
+            "Rows that narrow visitors down in two or more ways, such as device and campaign, are shown only when at "
+            "least this many persons stand behind them. 0: all are shown. Totals of campaigns and links always are.",
+            "persons",
+        ),
+    ] = 5
+    gap_warn_pct: Annotated[
+        Annotated[int, Meta(ge=1, le=100)],
+        _row("Gap between conversions, shop orders and acknowledgements that is warned about.", "percent"),
+    ] = 10
+    silence_warn_minutes: Annotated[
+        Annotated[int, Meta(ge=1, le=100_000)],
+        _row("Time without any event after which a site is taken to be silent, and that is warned about.", "minutes"),
+    ] = 1_440
 
 
 class DestinationSettings(msgspec.Struct, frozen=True):
@@ -400,7 +458,12 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         Literal["accept", "refuse"],
         _row("Browser requests without Origin and Referer: accept and mark them, or refuse them."),
     ] = "accept"
+    links: Annotated[Links, _row("Links of the site: table [site.links].")] = Links()
+    reports: Annotated[Reports, _row("Reports of the site: table [site.reports].")] = Reports()
     destination: Annotated[tuple[DestinationSettings, ...], _row("Where events go: [[site.destination]] tables.")] = ()
+    webhook: Annotated[tuple[WebhookSettings, ...], _row("Who sends orders and calls: [[site.webhook]] tables.")] = ()
+    number: Annotated[tuple[NumberSettings, ...], _row("Tracked telephone numbers: [[site.number]] tables.")] = ()
+    abandoned: Annotated[Abandoned, _row("Carts that are left: table [site.abandoned].")] = Abandoned()
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -409,6 +472,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     listen: Annotated[Listen, _row("Listeners.")] = Listen()
     data: Annotated[Data, _row("Files.")] = Data()
     limits: Annotated[Limits, _row("Limits.")] = Limits()
+    uploads: Annotated[Uploads, _row("Uploads of files.")] = Uploads()
     proxy: Annotated[Proxy, _row("Proxies in front.")] = Proxy()
     log: Annotated[Log, _row("Logging.")] = Log()
     delivery: Annotated[Delivery, _row("Delivery.")] = Delivery()

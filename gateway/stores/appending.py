@@ -90,8 +90,8 @@ class Appending(asyncio.Protocol):
             raise
         finally:
             theirs.close()
-        self._transport, _ = await loop.create_unix_connection(lambda: self, sock=ours)
         try:
+            self._transport, _ = await loop.create_unix_connection(lambda: self, sock=ours)
             async with asyncio.timeout(START_S):
                 await asyncio.shield(self._ready)
         except BaseException:

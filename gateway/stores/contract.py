@@ -18,6 +18,7 @@ import msgspec
 
 from gateway.caller import ApiKey
 from gateway.event import ConsentChange, Owed, Submission
+from gateway.stores.contract_credit import CreditStore
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -279,15 +280,27 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeldTouch(msgspec.Struct, frozen=True):
-    """One touch of a subject with its sealed click ids; `visitor_key` is what they are sealed to."""
+    """One touch of a subject with its sealed click ids; `visitor_key` is what they are sealed to, empty for none.
 
-    event_id: str
+    `event_id` None: a click on a link. See `event.Touch`.
+    """
+
+    event_id: str | None
     kind: str
     occurred_at_ms: int
     visitor_key: bytes
     referrer: str | None
     campaign: bytes | None
     click_ids: bytes | None
+    channel: str = ""
+    source: str = ""
+    medium: str = ""
+    campaign_name: str = ""
+    link_id: str = ""
+    device: str = "other"
+    os: str = "other"
+    browser: str = "other"
+    landing: str = ""
 
 
 class PassedOn(msgspec.Struct, frozen=True):
@@ -310,11 +323,15 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: int
 
 
-class Store(Protocol):
+class Store(CreditStore, Protocol):
     """What flows may ask of a store. Every method may raise StoreError and its kinds; nothing is half done then."""
 
     def submit(self, submission: Submission) -> "Future[Submitted]":
         """Store one request's records and answer once they are durable. Raises StoreBusy at once when too much waits."""
+        ...
+
+    def conversion_id(self, site: str, event_id: str) -> str:
+        """Return the id that the conversion of an event gets, before it is stored."""
         ...
 
     def choose(self, change: ConsentChange) -> Awaitable[str]:

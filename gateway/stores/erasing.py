@@ -1,8 +1,8 @@
 """Erasing: how one visitor or person is taken out of everything a site stores, inside one transaction.
 
 What is counted stays counted: events, conversions and settled deliveries keep their rows and lose the person. What only
-served to know the person goes: touches, recorded choices with their salts, the subject's state. Without salt and payload
-the entries of the log say nothing about anybody, and stay.
+served to know the person goes: touches, whose device it was, timers, recorded choices with their salts, the subject's
+state. Without salt and payload the entries of the log say nothing about anybody, and stay.
 """
 
 import sqlite3
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.event import ConsentChange
+from gateway.stores import crediting
 from gateway.stores.contract import Erased, PassOn
 from gateway.stores.named_sql import statements
 from gateway.stores.recording import append, sent_of, tell
@@ -57,6 +58,7 @@ def erase(
     db.executemany(_SUBJECT["unlist_event"], [(seq,) for seq, _ in events])
     db.executemany(_SUBJECT["erase_event"], [(reduce(facts), seq) for seq, facts in events])
     db.execute(_SUBJECT["erase_listed"], names)
+    crediting.erase(db, site_no, change.subject_key, [seq for seq, _ in events])
     records = db.execute(_SUBJECT["erase_records"], names).rowcount
     db.execute(_SUBJECT["erase_state"], names)
     append(db, change, site_no, None)

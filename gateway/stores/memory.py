@@ -23,8 +23,9 @@ from gateway.stores.contract import (
     PassOn,
     Settlement,
 )
-from gateway.stores.memory_reading import WITHDRAWAL, ConversionCell, DeliveryCell, MemoryReading
-from gateway.stores.recording import named
+from gateway.stores.memory_credit import ConversionCell
+from gateway.stores.memory_reading import WITHDRAWAL, DeliveryCell, MemoryReading
+from gateway.stores.recording import named, repeat_reason
 
 __all__ = ["MemoryStore"]
 
@@ -39,6 +40,10 @@ class MemoryStore(MemoryReading):
         done: asyncio.Future[Submitted] = asyncio.get_running_loop().create_future()
         done.set_result(self._submit(submission))
         return done
+
+    def conversion_id(self, site: str, event_id: str) -> str:
+        """Return the id that the conversion of an event gets."""
+        return f"c{self._sites[site]}_{event_id}"
 
     def _submit(self, submission: Submission) -> Submitted:
         repeat = submission.idempotency
@@ -71,6 +76,10 @@ class MemoryStore(MemoryReading):
         self._events[key] = item
         if item.consent is not None:
             self._choose(item.consent)
+        if item.touch is not None:
+            self._put_touch(event.site, event.event_id, item.touch)
+        self._see_device(item)
+        self._change_timers(event.site, item.timers)
         if recorded.fate != "duplicate":
             self._owe(item)
         return recorded
@@ -84,23 +93,33 @@ class MemoryStore(MemoryReading):
             (
                 c
                 for c in self._conversions
-                if (c.site, c.row.goal, c.key, c.row.fate) == (event.site, claim.goal, claim.key, "counted")
+                if (c.site, c.row.goal, c.claim.key) == (event.site, claim.goal, claim.key)
+                and c.row.fate != "duplicate"
             ),
             None,
         )
         fate, reason, counted_id = "counted", "first_with_key", None
         if first is not None:
             counted_id = first.row.conversion_id
-            content = (claim.amount_minor, claim.currency)
-            differs = claim.amount_minor is not None and content != (first.row.amount_minor, first.row.currency)
-            if differs and item.strict:
+            reason = repeat_reason(claim, first.row.amount_minor, first.row.currency, first.row.fate)
+            if reason == "value_differs" and item.strict:
                 return Recorded("conflict", counted_id, first.event_id)
             fate = "duplicate"
-            reason = "value_differs" if differs else ("same_order" if claim.order_id else "same_event")
         row = ConversionRow(
             conversion_id, claim.goal, claim.order_id, claim.amount_minor, claim.currency, claim.test, fate, reason, counted_id
         )  # fmt: skip
-        self._conversions.append(ConversionCell(row=row, site=event.site, event_id=event.event_id, key=claim.key))
+        counts = first is None
+        cell = ConversionCell(
+            row=row,
+            site=event.site,
+            event_id=event.event_id,
+            claim=claim,
+            occurred_at_ms=event.occurred_at_ms,
+            net_minor=claim.amount_minor if counts else None,
+            credit_due_ms=event.received_at_ms if counts else None,
+        )
+        self._conversions.append(cell)
+        self._sum(event.site, None, self._standing(cell))
         if first is not None:
             return Recorded("duplicate", counted_id, first.event_id)
         return Recorded("counted", conversion_id, event.event_id)
@@ -212,6 +231,7 @@ class MemoryStore(MemoryReading):
             )
             left = msgspec.structs.replace(item, event=bare, person_key=None, touch=None)
             self._events[change.site, item.event.event_id] = left
+        touches = self._forget(change.site, subject, event_ids)
         own = [r for r, known in self._records.items() if (known.site, known.subject_key) == (change.site, subject)]
         for record_id in own:
             del self._records[record_id]
@@ -220,7 +240,7 @@ class MemoryStore(MemoryReading):
         return Erased(
             events=len(items),
             conversions=sum(1 for c in self._conversions if c.site == change.site and c.event_id in event_ids),
-            touches=sum(1 for item in items if item.touch is not None),
+            touches=touches,
             records=len(own),
             cancelled=cancelled,
         )
@@ -346,7 +366,7 @@ class MemoryStore(MemoryReading):
             del self._once[token]
         for repeat in repeats:
             del self._idempotent[repeat]
-        gone = len(once) + len(repeats)
+        gone = len(once) + len(repeats) + self._expire_credit(events_before_ms)
         for delivery in self._deliveries.values():
             kept = tuple(row for row in delivery.row.evidence if row.at_ms >= attempts_before_ms)
             gone += len(delivery.row.evidence) - len(kept)
@@ -360,7 +380,7 @@ class MemoryStore(MemoryReading):
             k for k, item in self._events.items() if item.event.received_at_ms < events_before_ms and k not in held
         ]:
             del self._events[key]
-            self._conversions = [c for c in self._conversions if (c.site, c.event_id) != key]
+            self._expire_event(key)
             gone_ids = {d.row.delivery_id for d in self._of_events(key[0], {key[1]})}
             self._deliveries = {n: d for n, d in self._deliveries.items() if n not in gone_ids}
             gone += 1

@@ -10,7 +10,6 @@ from gateway.caller import ApiKey
 from gateway.event import Recordable
 from gateway.stores.contract import (
     ConsentState,
-    ConversionRow,
     DeadRow,
     DeliveryRow,
     EventRecord,
@@ -24,15 +23,19 @@ from gateway.stores.contract import (
     TouchRow,
     WaitingRow,
 )
+from gateway.stores.memory_credit import MemoryCredit
 
 if TYPE_CHECKING:
     from gateway.event import ConsentChange, Recorded
     from gateway.stores.contract import PassOn
 
-__all__ = ["WITHDRAWAL", "ConversionCell", "DeliveryCell", "MemoryReading"]
+__all__ = ["WITHDRAWAL", "DeliveryCell", "MemoryReading"]
 
 WITHDRAWAL: Final = "withdrawal"
 """Name of a delivery that is no event's."""
+
+
+_HELD: Final = tuple(name for name in HeldTouch.__struct_fields__ if name not in {"event_id", "visitor_key"})
 
 
 class DeliveryCell(msgspec.Struct, kw_only=True):
@@ -50,25 +53,14 @@ class DeliveryCell(msgspec.Struct, kw_only=True):
     unsure_since_ms: int | None = None
 
 
-class ConversionCell(msgspec.Struct, kw_only=True):
-    """One conversion."""
-
-    row: ConversionRow
-    site: str
-    event_id: str
-    key: str
-
-
-class MemoryReading:
+class MemoryReading(MemoryCredit):
     """See `contract.Store` for what each method promises."""
 
     damaged = False
     waiting_jobs = 0
 
     def __init__(self, sites: tuple[str, ...]) -> None:
-        self._sites = {site: number for number, site in enumerate(sites, 1)}
-        self._events: dict[tuple[str, str], Recordable] = {}
-        self._conversions: list[ConversionCell] = []
+        super().__init__(sites)
         self._deliveries: dict[int, DeliveryCell] = {}
         self._states: dict[tuple[str, bytes], ConsentState] = {}
         self._log: dict[str, list[LogEntry]] = {site: [] for site in sites}
@@ -115,9 +107,9 @@ class MemoryReading:
             event = item.event
             key = (own_site, own_id)
             deliveries = [d.row for d in self._of_events(own_site, {own_id})]
-            t = item.touch
-            touches = (
-                (TouchRow(t.kind, t.occurred_at_ms, t.referrer, t.campaign, t.click_ids is not None),) if t else ()
+            found = [cell.touch for cell in self._touches.values() if (cell.site, cell.event_id) == key]
+            touches = tuple(
+                [TouchRow(t.kind, t.occurred_at_ms, t.referrer, t.campaign, t.click_ids is not None) for t in found]
             )
             return EventRecord(
                 site=own_site,
@@ -176,7 +168,7 @@ class MemoryReading:
             first_at_ms=min(times, default=None),
             last_at_ms=max(times, default=None),
             conversions=sum(1 for c in self._conversions if c.site == site and c.event_id in event_ids),
-            touches=sum(1 for item in items if item.touch is not None),
+            touches=sum(self._is_own(cell, site, subject_key, event_ids) for cell in self._touches.values()),
             deliveries=_fates(self._of_events(site, event_ids)),
             told=_fates([d for d in self._deliveries.values() if d.withdrawal and d.event_id in named]),
             records=tuple(records),
@@ -194,12 +186,13 @@ class MemoryReading:
 
     async def touches_of(self, site: str, subject_key: bytes, limit: int) -> Sequence[HeldTouch]:
         """Return the touches of a subject."""
+        event_ids = {item.event.event_id for item in self._own_items(site, subject_key)}
         found = []
-        for item in self._own_items(site, subject_key):
-            t = item.touch
-            if t is not None:
-                row = (t.kind, t.occurred_at_ms, t.visitor_key, t.referrer, t.campaign, t.click_ids)
-                found.append(HeldTouch(item.event.event_id, *row))
+        for cell in self._touches.values():
+            if self._is_own(cell, site, subject_key, event_ids):
+                named = {name: getattr(cell.touch, name) for name in _HELD}
+                key = cell.touch.visitor_key or b""
+                found.append(HeldTouch(event_id=cell.event_id, visitor_key=key, **named))
         return found[:limit]
 
     async def passed_on(self, record_id: str, site: str | None) -> PassedOn | None:

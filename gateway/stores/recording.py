@@ -9,11 +9,14 @@ from typing import Final
 
 import msgspec
 
-from gateway.event import ConsentChange, Recordable, Recorded, Submission, Submitted
+from gateway.event import ConsentChange, ConversionClaim, Recordable, Recorded, Submission, Submitted
+from gateway.stores import crediting
 from gateway.stores.contract import Passing, PassOn
 from gateway.stores.named_sql import statements
 
-__all__ = ["append", "choose", "event_row", "expire", "named", "record", "sent_of", "size_of", "tell"]
+__all__ = [
+    "append", "choose", "event_row", "expire", "named", "record", "repeat_reason", "sent_of", "size_of", "tell",
+]  # fmt: skip
 
 _SQL: Final = statements("record.sql")
 _CONSENT: Final = statements("consent.sql")
@@ -29,7 +32,10 @@ PORTION: Final = 500
 
 def size_of(item: Recordable) -> int:
     """Roughly how many bytes a record holds in the queue."""
-    return len(item.event.facts) + 400 + sum(len(owed.payload or b"") + 200 for owed in item.owed)
+    held = len(item.event.facts) + 400 + sum([len(timer.payload) + 100 for timer in item.timers])
+    if item.touch is not None:
+        held += 400 + len(item.touch.click_ids or b"")
+    return held + sum([len(owed.payload or b"") + 200 for owed in item.owed])
 
 
 def event_row(site_no: int, item: Recordable) -> tuple[object, ...]:
@@ -88,11 +94,9 @@ def _record_one(db: sqlite3.Connection, item: Recordable, site_no: int, pass_on:
     if item.consent is not None:
         choose(db, item.consent, site_no, pass_on)
     if item.touch is not None:
-        t = item.touch
-        db.execute(
-            _SQL["touch_insert"],
-            (site_no, seq, t.kind, t.visitor_key, t.occurred_at_ms, t.referrer, t.campaign, t.click_ids),
-        )
+        crediting.put_touch(db, site_no, seq, item.touch)
+    crediting.see_device(db, site_no, item)
+    crediting.change_timers(db, site_no, item.timers)
     if counted:
         at_ms = item.event.received_at_ms
         for owed in item.owed:
@@ -121,22 +125,41 @@ def _count(db: sqlite3.Connection, item: Recordable, site_no: int, seq: int | No
     claim, event = item.conversion, item.event
     assert claim is not None  # noqa: S101 - the caller looked
     conversion_id = f"c{site_no}_{event.event_id}"
-    columns = (
-        site_no, seq, claim.goal, claim.key, claim.order_id, claim.amount_minor, claim.currency, int(claim.test),
+    head = (
+        conversion_id, site_no, seq, claim.goal, claim.key, claim.order_id, claim.amount_minor, claim.currency,
+        int(claim.test),
     )  # fmt: skip
-    first = (conversion_id, *columns, "counted", "first_with_key", None, event.occurred_at_ms)
-    if db.execute(_SQL["conversion_insert"], first).rowcount == 1:
+    tail = crediting.conversion_columns(item, claim, counts=True)
+    if db.execute(_SQL["conversion_insert"], (*head, "counted", "first_with_key", None, *tail)).rowcount == 1:
+        crediting.sum_conversion(db, site_no, item, claim, "counted")
         return Recorded("counted", conversion_id, event.event_id)
-    counted_id, amount_minor, currency, event_id = db.execute(
-        _SQL["conversion_counted"], (site_no, claim.goal, claim.key)
+    counted_id, amount_minor, currency, fate, event_id = db.execute(
+        _SQL["conversion_first"], (site_no, claim.goal, claim.key)
     ).fetchone()
-    differs = claim.amount_minor is not None and (claim.amount_minor, claim.currency) != (amount_minor, currency)
-    if differs and item.strict:
+    reason = repeat_reason(claim, amount_minor, currency, fate)
+    if reason == "value_differs" and item.strict:
         return Recorded("conflict", counted_id, event_id)
-    reason = "value_differs" if differs else ("same_order" if claim.order_id else "same_event")
-    repeat = (conversion_id, *columns, "duplicate", reason, counted_id, event.occurred_at_ms)
-    db.execute(_SQL["conversion_insert"], repeat)
+    tail = crediting.conversion_columns(item, claim, counts=False)
+    db.execute(_SQL["conversion_insert"], (*head, "duplicate", reason, counted_id, *tail))
+    crediting.sum_conversion(db, site_no, item, claim, "duplicate")
     return Recorded("duplicate", counted_id, event_id)
+
+
+_SAME: Final = {"o": "same_order", "e": "same_event", "p": "same_person", "k": "same_click"}
+
+
+def repeat_reason(claim: ConversionClaim, amount_minor: int | None, currency: str | None, fate: str) -> str:
+    """Why a conversion repeats an earlier one with this amount, currency and fate. A code of outcome.REASONS.
+
+    A second order of the same person, or after the same click, may well be of another amount.
+    """
+    if fate == "retracted":
+        return "retracted_before"
+    kind = claim.key[:1]
+    said = kind in {"o", "e"} and claim.value_source == "event" and claim.amount_minor is not None
+    if said and (claim.amount_minor, claim.currency) != (amount_minor, currency):
+        return "value_differs"
+    return _SAME[kind]
 
 
 def choose(db: sqlite3.Connection, change: ConsentChange, site_no: int, pass_on: PassOn | None) -> str:
@@ -230,15 +253,21 @@ def expire(
     told = {"before_ms": events_before_ms, "limit": PORTION}
     db.execute(_READ["expire_told_attempts"], told)
     gone += db.execute(_READ["expire_told"], told).rowcount
+    gone += crediting.expire(db, events_before_ms, PORTION)
+    went = False
     for seq, received_at_ms, waits in db.execute(_READ["oldest_events"], {"limit": PORTION}).fetchall():
         if received_at_ms >= events_before_ms:
             break
         if waits:
             continue
+        crediting.expire_event(db, seq)
         for name in ("attempts", "deliveries", "touches", "conversions"):
             db.execute(_READ[f"expire_event_{name}"], (seq,))
         db.execute(_SUBJECT["unlist_event"], (seq,))
         db.execute(_READ["expire_event"], (seq,))
         gone += 1
+        went = True
+    if went:
+        crediting.sums_outlive(db, events_before_ms)
     db.execute(_SUBJECT["list_again"])
     return gone

@@ -40,6 +40,7 @@ from gateway.stores.contract import (
 )
 from gateway.stores.migrate import migrate
 from gateway.stores.named_sql import statements
+from gateway.stores.sqlite_credit import SqliteCredit
 from gateway.stores.wal import fault_in
 from gateway.stores.writer import GroupWriter, store_error
 
@@ -212,7 +213,7 @@ _RECORDED: Final = Submitted((Recorded("recorded"),))
 _DUPLICATE: Final = Submitted((Recorded("duplicate"),))
 
 
-class SqliteStore:
+class SqliteStore(SqliteCredit):
     """See `contract.Store` for what each method promises."""
 
     def __init__(
@@ -247,6 +248,10 @@ class SqliteStore:
             return self._writer.add_row(row, len(item.event.facts) + 200, _RECORDED)
         size = sum(recording.size_of(item) for item in items)
         return self._writer.add_work(lambda db: recording.record(db, submission, self._numbers, self._pass_on), size)
+
+    def conversion_id(self, site: str, event_id: str) -> str:
+        """Return the id that the conversion of an event gets."""
+        return f"c{self._numbers[site]}_{event_id}"
 
     async def choose(self, change: ConsentChange) -> str:
         """Append one choice. On a full disk the reserve file is given up first: a withdrawal must find a place."""
@@ -479,7 +484,7 @@ class SqliteStore:
         rows = await self._rows("pragma integrity_check(20)")
         faults = [str(row[0]) for row in rows if row[0] != "ok"]
         faults += [f"broken reference in table {row[0]}" for row in await self._rows("pragma foreign_key_check")]
-        return faults
+        return faults + await self._faults_in_credit()
 
     async def close(self) -> None:
         """Commit what waits and close."""

@@ -14,9 +14,12 @@ from typing import Final
 
 import msgspec
 
+from tests.bench.attribution import attribution
 from tests.bench.consent import judging
 from tests.bench.deliveries import backlog, deliveries
 from tests.bench.harness import ROOT, machine
+from tests.bench.links import redirect
+from tests.bench.marketing import marketing
 from tests.bench.measures import BENCHES, Options, Table
 from tests.bench.page import page
 from tests.bench.store import store
@@ -26,9 +29,12 @@ ALL: Final[dict[str, Callable[[Options], Table]]] = {
     **BENCHES,
     "deliveries": deliveries,
     "backlog": backlog,
+    "redirect": redirect,
+    "marketing": marketing,
     "store": store,
     "consent_strings": consent_strings,
     "judging": judging,
+    "attribution": attribution,
 }
 PAGE: Final = ROOT / "docs" / "reference" / "performance.md"
 
@@ -46,9 +52,18 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one run")
     parser.add_argument("--big", type=int, default=1_000_000, help="events in the big file")
+    parser.add_argument("--clicks", type=int, default=1_000_000, help="clicks in the file that reports are read from")
+    parser.add_argument("--conversions", type=int, help="conversions in it; one to ten clicks when it is not said")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    options = Options(rounds=given.rounds, seconds=given.seconds, big=given.big, say=_say)
+    options = Options(
+        rounds=given.rounds,
+        seconds=given.seconds,
+        big=given.big,
+        say=_say,
+        clicks=given.clicks,
+        conversions=given.clicks // 10 if given.conversions is None else given.conversions,
+    )
     found: dict[str, Table] = {}
     about = machine()
     begun_s = time.perf_counter()

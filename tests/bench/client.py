@@ -27,9 +27,11 @@ CONNECTIONS_MAX: Final = 1_024
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """What to send. `head` and `body` are templates: `{id}` is replaced by a fresh id, `{visitor}` by a cookie value.
+    """What to send. `head` and `body` are templates: `{id}` in the body is replaced by a fresh id, `{address}` in the head by
+    an address nobody used before, `{visitor}` and each name of `fills` in the head by one of its texts after the other.
 
-    `rate` None: closed loop. `count` ends the run early, `seconds` ends it in any case.
+    `rate` None: closed loop. `count` ends the run early, `seconds` ends it in any case. `number` tells runs apart: each
+    has a million addresses of its own. Without a body no length is said, as of a GET.
     """
 
     port: int
@@ -40,7 +42,9 @@ class Job(msgspec.Struct, kw_only=True):
     rate: float | None = None
     count: int | None = None
     visitors: list[str] = []
+    fills: dict[str, list[str]] = {}
     seed: str = "0"
+    number: int = 0
     planned_max: int = 100_000
 
 
@@ -61,8 +65,8 @@ class Outcome(msgspec.Struct, kw_only=True):
 
     @property
     def acknowledged(self) -> int:
-        """Requests answered 2xx."""
-        return sum(count for status, count in self.statuses.items() if status.startswith("2"))
+        """Requests answered 2xx, or with a redirect."""
+        return sum(count for status, count in self.statuses.items() if status.startswith(("2", "3")))
 
     @property
     def rate(self) -> float:
@@ -70,29 +74,50 @@ class Outcome(msgspec.Struct, kw_only=True):
         return self.acknowledged / self.seconds if self.seconds else 0.0
 
 
+FIRST_ADDRESS: Final = 11 << 24
+ADDRESSES_A_RUN: Final = 1 << 20
+
+
 class Maker:
     """Makes the bytes of one request after the other, each with an id nobody used before."""
 
     def __init__(self, job: Job) -> None:
-        self._visitors = job.visitors or [""]
         self._seed = job.seed
         self._count = 0
+        self._first_address = FIRST_ADDRESS + job.number * ADDRESSES_A_RUN
         self._body = job.body.encode().split(b"{id}")
         length = len(job.body) + (26 - len("{id}")) * (len(self._body) - 1)
-        head = f"{job.head}Content-Length: {length}\r\n\r\n"
-        self._heads = [head.replace("{visitor}", visitor).encode() for visitor in self._visitors]
+        head = f"{job.head}Content-Length: {length}\r\n\r\n" if job.body else f"{job.head}\r\n"
+        fills = {"{visitor}": job.visitors or [""], **{f"{{{name}}}": texts for name, texts in job.fills.items()}}
+        self._heads = [
+            _filled(head, {name: texts[place % len(texts)] for name, texts in fills.items()})
+            for place in range(max(map(len, fills.values())))
+        ]
 
     def __call__(self) -> bytes:
         """The next request."""
         self._count += 1
         parts = self._body
-        head = self._heads[self._count % len(self._heads)]
+        before, after = self._heads[self._count % len(self._heads)]
+        head = before + self._address() + after if after else before
         if len(parts) == 2:
             return head + parts[0] + b"%10s%016d" % (self._seed.encode(), self._count) + parts[1]
         made = [head, parts[0]]
         for number, part in enumerate(parts[1:]):
             made += (b"%10s%012d%04d" % (self._seed.encode(), self._count, number), part)
         return b"".join(made)
+
+    def _address(self) -> bytes:
+        number = self._first_address + self._count % ADDRESSES_A_RUN
+        return b"%d.%d.%d.%d" % (number >> 24, number >> 16 & 255, number >> 8 & 255, number & 255)
+
+
+def _filled(head: str, texts: "dict[str, str]") -> tuple[bytes, bytes]:
+    """A head with its texts, cut where the address belongs; whole when it has none."""
+    for name, text in texts.items():
+        head = head.replace(name, text)
+    before, _, after = head.partition("{address}")
+    return before.encode(), after.encode()
 
 
 class Connection(asyncio.Protocol):

@@ -38,12 +38,13 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class Server:
-    """One server in its own process."""
+    """One server in its own process. `acknowledged` is how many requests of all measured runs it acknowledged."""
 
     def __init__(self, kind: str, directory: Path | None = None, *options: str) -> None:
         self._arguments = [kind, *([str(directory)] if directory is not None else []), *options]
         self.directory = directory
         self.started_in_s = 0.0
+        self.acknowledged = 0
 
     def __enter__(self) -> Self:
         begun_s = time.perf_counter()
@@ -101,10 +102,11 @@ class Measured(msgspec.Struct, kw_only=True):
 def measure(server: Server, job: Job) -> Measured:
     """Send a job at a server."""
     job.port = server.ready.port
-    if server.ready.visitors:
+    if server.ready.visitors and "{visitor}" in job.head:
         job.visitors = server.ready.visitors
     job.head = job.head.replace("{key}", server.ready.api_key)
-    job.seed = f"01M7W{next(_runs):05d}"
+    job.number = next(_runs)
+    job.seed = f"01M7W{job.number:05d}"
     before_s = server.cpu_s()
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.client"],
@@ -116,6 +118,7 @@ def measure(server: Server, job: Job) -> Measured:
     )
     outcome = msgspec.json.decode(done.stdout, type=Outcome)
     spent_s = server.cpu_s() - before_s
+    server.acknowledged += outcome.acknowledged
     return Measured(outcome=outcome, cpu_us=spent_s / max(1, outcome.acknowledged) * 1e6)
 
 

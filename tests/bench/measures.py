@@ -24,7 +24,7 @@ from tests.bench.harness import (
     stored,
 )
 
-__all__ = ["BENCHES", "Options", "Table"]
+__all__ = ["BARE", "BENCHES", "COLUMNS", "OURS", "Options", "Table", "compared", "take_turns"]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +34,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     big: int
     say: Callable[[str], None]
+    clicks: int = 1_000_000
+    conversions: int = 100_000
 
 
 class Table(msgspec.Struct, kw_only=True):
@@ -56,7 +58,7 @@ def _against(values: Sequence[float], reference: Sequence[float]) -> str:
     return f"{middle([mine / theirs for mine, theirs in zip(values, reference, strict=True)]):.2f}"
 
 
-def _take_turns(
+def take_turns(
     options: Options, servers: dict[str, Server], make: Callable[[float], Job], **changes: object
 ) -> dict[str, list[Measured]]:
     """Let the servers take turns, one warm-up and then the rounds."""
@@ -72,7 +74,8 @@ def _take_turns(
     return found
 
 
-def _rows(found: dict[str, list[Measured]], reference: str) -> list[list[str]]:
+def compared(found: dict[str, list[Measured]], reference: str) -> list[list[str]]:
+    """Rows of COLUMNS, a server each, with ratios to one of them."""
     rows = []
     for name, runs in found.items():
         rates = [run.outcome.rate for run in runs]
@@ -91,7 +94,7 @@ def _rows(found: dict[str, list[Measured]], reference: str) -> list[list[str]]:
     return rows
 
 
-_COLUMNS: Final = ["server", "requests/s", "ratio", "p50 ms", "p99 ms", "CPU µs/request", "CPU ratio"]
+COLUMNS: Final = ["server", "requests/s", "ratio", "p50 ms", "p99 ms", "CPU µs/request", "CPU ratio"]
 BARE: Final = "bare handler"
 ONE: Final = "one commit a request"
 OURS: Final = "gateway"
@@ -109,15 +112,15 @@ def page_view(options: Options) -> Table:
     with scratch() as place, Server("bare") as bare, Server("one-commit", place / "one") as one:
         ours = Server("gateway", place / "gateway")
         with ours:
-            found = _take_turns(options, {BARE: bare, ONE: one, OURS: ours}, page_view_job)
+            found = take_turns(options, {BARE: bare, ONE: one, OURS: ours}, page_view_job)
             warm = measure(ours, page_view_job(0.5)).outcome.acknowledged
             idle, peak = ours.memory_mb(), ours.memory_mb("VmHWM")
             total = warm + sum(run.outcome.acknowledged for run in found[OURS])
         held = stored(place / "gateway")
     return Table(
         title="Page view, 64 connections",
-        columns=_COLUMNS,
-        rows=_rows(found, BARE),
+        columns=COLUMNS,
+        rows=compared(found, BARE),
         notes=[
             f"Acknowledged after the warm-up: {total:,} events; stored, warm-up included: {held:,}; lost: {max(0, total - held)}.",
             f"Memory of the gateway after the run: {idle:.0f} MB, at its highest {peak:.0f} MB (the bench's own parts included).",
@@ -137,9 +140,9 @@ def slow_disk(options: Options) -> Table:
             Server("gateway", place / "gateway", *delay) as ours,
         ):
             servers = {BARE: bare, ONE: one, OURS: ours}
-            found = _take_turns(options, servers, page_view_job, connections=connections)
-        rows += [[f"+{delay_ms} ms, {connections} connections", *row] for row in _rows(found, BARE)]
-    return Table(title="Page view on a slow disk", columns=["disk", *_COLUMNS], rows=rows)
+            found = take_turns(options, servers, page_view_job, connections=connections)
+        rows += [[f"+{delay_ms} ms, {connections} connections", *row] for row in compared(found, BARE)]
+    return Table(title="Page view on a slow disk", columns=["disk", *COLUMNS], rows=rows)
 
 
 def open_loop(options: Options) -> Table:
@@ -152,7 +155,7 @@ def open_loop(options: Options) -> Table:
             Server("gateway", place / "gateway", "--delay-ms", str(delay_ms)) as ours,
         ):
             for rate in rates:
-                found = _take_turns(options, {BARE: bare, OURS: ours}, page_view_job, rate=float(rate))
+                found = take_turns(options, {BARE: bare, OURS: ours}, page_view_job, rate=float(rate))
                 for name, runs in found.items():
                     outcomes = [run.outcome for run in runs]
                     if name == BARE and delay_ms:
@@ -220,8 +223,8 @@ def purchase(options: Options) -> Table:
         db.close()
     return Table(
         title="Purchase for four destinations, 64 connections",
-        columns=_COLUMNS,
-        rows=_rows(rounds, BARE),
+        columns=COLUMNS,
+        rows=compared(rounds, BARE),
         notes=[
             f"Acknowledged purchases: {total:,}; counted conversions stored: {held:,}; deliveries owed: {owed:,}.",
             "The yardstick is sent page views. Each purchase is rendered, hashed and sealed four times before it is answered.",
@@ -232,12 +235,12 @@ def purchase(options: Options) -> Table:
 def batch(options: Options) -> Table:
     """Fifty page views in one request."""
     with scratch() as place, Server("bare") as bare, Server("gateway", place / "gateway") as ours:
-        found = _take_turns(options, {BARE: bare, OURS: ours}, lambda seconds: batch_job(seconds, 50), connections=16)
-    rows = _rows(found, BARE)
+        found = take_turns(options, {BARE: bare, OURS: ours}, lambda seconds: batch_job(seconds, 50), connections=16)
+    rows = compared(found, BARE)
     events = [run.outcome.rate * 50 for run in found[OURS]]
     return Table(
         title="Batches of 50 page views, 16 connections",
-        columns=_COLUMNS,
+        columns=COLUMNS,
         rows=rows,
         notes=[f"Events a second: {_span(events)}."],
     )
@@ -260,7 +263,7 @@ def start_and_growth(options: Options) -> Table:
                 with Server("gateway", directory) as server:
                     starts.setdefault(name, []).append(server.started_in_s)
         with Server("gateway", small) as first, Server("gateway", big) as second:
-            found = _take_turns(options, {BARE: bare, "small": first, "big": second}, page_view_job)
+            found = take_turns(options, {BARE: bare, "small": first, "big": second}, page_view_job)
     for name, runs in found.items():
         if name == BARE:
             continue

@@ -3,11 +3,14 @@
     python -m tests.bench.servers bare
     python -m tests.bench.servers one-commit DIRECTORY [--delay-ms 2]
     python -m tests.bench.servers gateway DIRECTORY [--delay-ms 2] [--four] [--info FILE] [--unpaced] [--plain-lane]
+                                                  [--behind-proxy]
     python -m tests.bench.servers sink
 
-* `bare`: an aiohttp handler on uvloop that reads the body and a cookie and answers 204. The yardstick of every ratio.
+* `bare`: an aiohttp handler on uvloop that reads the body and a cookie and answers 204, or, asked for a link, 302. The
+  yardstick of every ratio.
 * `one-commit`: the same handler, which also stores the body with one insert and one commit a request through aiosqlite.
-* `gateway`: the product as it is served. `--four` gives its site four destinations, `--info` says where they are played.
+* `gateway`: the product as it is served. `--four` gives its site four destinations, `--info` says where they are played;
+  `--behind-proxy` has it believe what this machine says of the visitor's address.
 * `sink`: takes webhook posts under TLS, answers 200 and counts them: what a delivery costs when the vendor costs nothing.
 
 Each writes one line of JSON with its port when it is ready, and ends on SIGTERM.
@@ -28,6 +31,7 @@ import uvloop
 from aiohttp import web
 
 from gateway import app, identity
+from gateway.caller import RIGHTS
 from gateway.clock import SystemClock
 from gateway.destinations import registry
 from gateway.destinations.definition import Pace
@@ -35,26 +39,32 @@ from gateway.entropy import SystemEntropy
 from gateway.errors import GatewayError
 from gateway.flows import keys
 from gateway.outbound import Network
+from gateway.purposes import ALL_PURPOSES
 from gateway.sandbox.authority import Authority
 from gateway.sandbox.config import default_config
 from gateway.sandbox.demo import demo_destinations, prepare
 from gateway.sandbox.resolver import SandboxResolver
 from gateway.sandbox.stand_ins import network_from
-from gateway.settings import parse
+from gateway.settings import Settings, parse
 from gateway.times import DAY_MS
 
-__all__ = ["HOST", "PAGE_HOST", "Ready", "main"]
+__all__ = ["HOST", "PAGE_HOST", "TARGET", "Ready", "main", "settings_of"]
 
 HOST: Final = "t.shop.example"
 PAGE_HOST: Final = "www.shop.example"
+TARGET: Final = f"https://{PAGE_HOST}/products/red-shoes"
 VISITORS: Final = 1_000
 
 
 class Ready(msgspec.Struct, kw_only=True):
-    """What a server says when it takes requests. `visitors`: signed id cookies, `api_key`: a key with all rights."""
+    """What a server says when it takes requests. `api_key`: a key with all rights.
+
+    `visitors`: signed id cookies; `consenting`: the same with the choice of somebody who granted every purpose.
+    """
 
     port: int
     visitors: list[str] = []
+    consenting: list[str] = []
     api_key: str = ""
     info: dict[str, Any] = {}
 
@@ -67,24 +77,30 @@ async def _serve_until_stopped(ready: Ready) -> None:
     await stopped.wait()
 
 
-async def _listen(handler: Any, tls: Any = None) -> tuple[web.AppRunner, int]:
+async def _listen(handler: Any, redirect: Any = None) -> tuple[web.AppRunner, int]:
     application = web.Application()
     application.router.add_post("/collect", handler)
+    if redirect is not None:
+        application.router.add_get("/l/{slug}", redirect)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024, ssl_context=tls).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
     return runner, int(runner.addresses[0][1])
 
 
 async def bare(_: argparse.Namespace) -> None:
-    """Read body and cookie, answer 204."""
+    """Read body and cookie, answer 204; or read slug and cookie, answer 302."""
 
     async def handler(request: web.Request) -> web.Response:
         await request.read()
         request.cookies.get("sid")
         return web.Response(status=204)
 
-    runner, port = await _listen(handler)
+    async def redirect(request: web.Request) -> web.Response:
+        request.cookies.get("sid")
+        return web.Response(status=302, headers={"Location": f"{TARGET}?lid={request.match_info['slug']}"})
+
+    runner, port = await _listen(handler, redirect)
     await _serve_until_stopped(Ready(port=port))
     await runner.cleanup()
 
@@ -154,19 +170,14 @@ def _unpaced() -> None:
         registry.DESTINATIONS[slug] = msgspec.structs.replace(definition, pace=pace)  # type: ignore[index] # a dict inside
 
 
-async def gateway(given: argparse.Namespace) -> None:
-    """The product, with its own settings, vault, store and workers."""
-    prepare(given.directory)
-    values = default_config().gateway
-    destinations = demo_destinations(values) if given.four else []
-    if given.webhook_only:
-        destinations = [one for one in demo_destinations(values) if one["platform"] == "webhook"]
-    if given.unpaced:
-        _unpaced()
-    settings = parse(
+def settings_of(directory: Path, destinations: list[dict[str, Any]], *, behind_proxy: bool = False) -> Settings:
+    """What the gateway of a bench is told: one site, no limits on how often it may be asked."""
+    return parse(
         {
             "listen": {"port": 0, "admin_port": 0},
-            "data": {"dir": str(given.directory)},
+            "data": {"dir": str(directory)},
+            "proxy": {"trusted": ["127.0.0.1/32"] if behind_proxy else []},
+            "retention": {"events_days": 500},
             "log": {"level": "error", "browser_sample": 0},
             "limits": {"browser_per_minute": 1_000_000_000, "api_per_minute": 1_000_000_000},
             "delivery": {"retry_base_s": 1.0, "retry_cap_s": 2.0, "pause_s": 1.0},
@@ -182,8 +193,20 @@ async def gateway(given: argparse.Namespace) -> None:
             ],
         },
         {},
-        given.directory,
+        directory,
     )
+
+
+async def gateway(given: argparse.Namespace) -> None:
+    """The product, with its own settings, vault, store and workers."""
+    prepare(given.directory)
+    values = default_config().gateway
+    destinations = demo_destinations(values) if given.four else []
+    if given.webhook_only:
+        destinations = [one for one in demo_destinations(values) if one["platform"] == "webhook"]
+    if given.unpaced:
+        _unpaced()
+    settings = settings_of(given.directory, destinations, behind_proxy=given.behind_proxy)
     app.prepare_process(settings, sys.stderr)
     if given.info is not None:
         resolver, tls = network_from(msgspec.json.decode(given.info.read_bytes()))
@@ -198,9 +221,20 @@ async def gateway(given: argparse.Namespace) -> None:
             f"{rooms.id_cookie}={identity.sign_token(rooms.keys, running.house.new_visitor_id(), today, today)}"
             for _ in range(VISITORS)
         ]
-        made = await keys.create(running.house, title="bench", sites=(), rights=(), must_sign=False)
+        choice = identity.Receipt(
+            ALL_PURPOSES, 0, running.house.clock.now_ms() - 1, rooms.site.notice_version, "0" * 26
+        )
+        receipt = f"{rooms.consent_cookie}={identity.sign_receipt(rooms.keys, choice)}"
+        made = await keys.create(running.house, title="bench", sites=(), rights=RIGHTS, must_sign=False)
         app.settle_process()
-        await _serve_until_stopped(Ready(port=running.port, visitors=cookies, api_key=str(made["key"])))
+        await _serve_until_stopped(
+            Ready(
+                port=running.port,
+                visitors=cookies,
+                consenting=[f"{cookie}; {receipt}" for cookie in cookies],
+                api_key=str(made["key"]),
+            )
+        )
 
 
 def main() -> int:
@@ -213,6 +247,7 @@ def main() -> int:
     parser.add_argument("--webhook-only", action="store_true")
     parser.add_argument("--unpaced", action="store_true")
     parser.add_argument("--plain-lane", action="store_true")
+    parser.add_argument("--behind-proxy", action="store_true")
     parser.add_argument("--info", type=Path)
     given = parser.parse_args()
     serve = {"bare": bare, "one-commit": one_commit, "gateway": gateway, "sink": sink}[given.kind]

@@ -6,9 +6,11 @@ import hmac
 import json
 import re
 import subprocess
+import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import click
 import msgspec
@@ -16,6 +18,12 @@ import pytest
 
 from gateway import access
 from gateway.cli import main
+from gateway.outbound import webhook_keys, webhook_signature
+from gateway.protocols.adjusting import WireAdjustment
+from gateway.protocols.catalogue_shapes import SHAPES, WireLink
+from gateway.protocols.goals_compat import Figures, Period, answer_metrics, read_track, read_track_with_token
+from gateway.protocols.notification import Notice, body_of
+from gateway.protocols.spend import SpendProblem, SpendTerms, read_spend
 from gateway.protocols.wire import WireBatch, WireChoice
 from gateway.settings import parse
 
@@ -54,29 +62,87 @@ def test_every_page_is_reachable_from_the_readme() -> None:
 def test_settings_in_pages_are_settings(tmp_path: Path) -> None:
     count = 0
     for page, text in blocks("toml"):
-        raw = tomllib.loads(text if "[[site]]" in text or "destination" not in text else f"[[site]]\n{text}")
+        inside = re.search(r"^\[+site\.", text, re.MULTILINE) is not None and "[[site]]" not in text
+        raw = tomllib.loads(f"[[site]]\n{text}" if inside else text)
         raw.setdefault("site", [{}])
         raw["site"][0].setdefault("id", "main")
         raw["site"][0].setdefault("hosts", ["t.shop.example"])
-        for destination in raw["site"][0].get("destination", []):
-            for key in [key for key in destination if key.endswith("_file")]:
-                (tmp_path / destination[key]).write_text("whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=")
-                (tmp_path / destination[key]).chmod(0o600)
+        for table in [*raw["site"][0].get("destination", []), *raw["site"][0].get("webhook", [])]:
+            for key in [key for key in table if key.endswith("_file")]:
+                (tmp_path / table[key]).write_text("whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=")
+                (tmp_path / table[key]).chmod(0o600)
         assert parse(raw, {}, tmp_path).site, page
         count += 1
     assert count >= 2
 
 
+READERS: Final[dict[str, Callable[[bytes], object]]] = {
+    r"/api/conversions/track/.+": read_track,
+    r"/api/v1/conversions/track": read_track_with_token,
+    r"/api/v1/conversions/goals": lambda body: msgspec.json.decode(body)["goal"]["name"],
+    r"/api/v1/conversions/.+/adjustments": lambda body: msgspec.json.decode(body, type=WireAdjustment),
+    r"/api/v1/(events|conversions|conversions/batch)": lambda body: msgspec.json.decode(body, type=WireBatch),
+    r"/consent": lambda body: msgspec.json.decode(body, type=WireChoice).choice,
+    r"/api/v1/links/batch": lambda body: [msgspec.convert(one, WireLink) for one in msgspec.json.decode(body)["links"]],
+    r"/api/v1/spend": lambda body: (
+        [one for one in read_spend(body, SpendTerms(last_day=1 << 20)) if _is_wrong(one)] == []
+    ),
+} | {
+    rf"/api/v1/{kind}s(/.+)?": lambda body, shape=shape: msgspec.json.decode(body, type=shape)
+    for kind, shape in SHAPES.items()
+}
+"""Path of a call to what reads its body."""
+
+
+def _is_wrong(row: object) -> bool:
+    return isinstance(row, SpendProblem)
+
+
 def test_bodies_in_pages_are_taken() -> None:
     count = 0
-    for _, text in blocks("sh"):
-        for body in re.findall(r"-d '(\{.*?\})'", text, re.DOTALL):
-            if '"choice"' in body:
-                assert msgspec.json.decode(body, type=WireChoice).choice
-            else:
-                assert msgspec.json.decode(body, type=WireBatch).name
+    for page, text in blocks("sh"):
+        for path, body in re.findall(
+            r"(?:example|GATEWAY)(/[^ \"?]*)(?:[^\n]|\\\n)*?-d '([{\[].*?[}\]])'", text, re.DOTALL
+        ):
+            reader = next((read for pattern, read in READERS.items() if re.fullmatch(pattern, path)), None)
+            assert reader is not None, f"{page}: {path}"
+            assert reader(body.encode()), f"{page}: {path}"
             count += 1
-    assert count >= 3
+    assert count == sum([text.count("-d '") for _, text in blocks("sh")]), "a body that is not looked at"
+
+
+def test_p68_every_sample_of_json_is_json_without_comments_and_typographic_quotes() -> None:
+    samples = [*blocks("json"), *((page, line) for page, text in blocks("jsonl") for line in text.splitlines())]
+    for page, text in samples:
+        assert isinstance(json.loads(text), dict | list), page
+    assert len(samples) >= 6
+    for file in PAGES:
+        for text in re.findall(r"^```\w+\n(.*?)^```", file.read_text(), re.MULTILINE | re.DOTALL):
+            assert not re.search("[\u201c\u201d\u201e\u2018\u2019]", text), file.name
+
+
+def test_the_samples_of_answers_have_the_keys_of_the_answers() -> None:
+    (notice,) = [json.loads(text) for page, text in blocks("json") if "conversion.tracked" in text]
+    told = json.loads(body_of(Notice(conversion_id="c1_1", occurred_at_ms=0, goal="purchase")))
+    assert list(notice) == list(told)
+    (metrics,) = [json.loads(text) for page, text in blocks("json") if "average_value" in text]
+    figures = Figures(conversions=0, clicks=0, rate_pct=None, money={}, time_to_convert_s=None)
+    assert list(metrics) == list(json.loads(answer_metrics(figures, Period(None, 30))))
+
+
+def test_p23_the_check_of_the_notification_page_takes_our_signature_and_no_other() -> None:
+    (sample,) = [text for page, text in blocks("python") if "def is_ours" in text]
+    space: dict[str, Any] = {}
+    exec(sample, space)
+    secret, body = "whsec_QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=", b'{"event":"conversion.tracked"}'
+    now_s = int(time.time())  # noqa: TID251 - the sample looks at the clock
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(now_s)}
+    headers["webhook-signature"] = webhook_signature(webhook_keys(secret), "msg_1", now_s, body)
+    assert space["is_ours"](secret, headers, body)
+    assert space["is_ours"](f"whsec_{'A' * 32} {secret}", headers, body)
+    assert not space["is_ours"](secret, headers, body + b" ")
+    assert not space["is_ours"](f"whsec_{'A' * 32}", headers, body)
+    assert not space["is_ours"](secret, headers | {"webhook-timestamp": str(now_s - 301)}, body)
 
 
 def test_commands_in_pages_exist() -> None:

@@ -1,9 +1,7 @@
 """The contract of every store, run against each of them. What is asserted here is what flows rely on."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from itertools import count
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -23,23 +21,10 @@ from gateway.event import (
 )
 from gateway.stores.contract import Settlement, Store
 from gateway.stores.memory import MemoryStore
-from gateway.stores.sqlite import open_sqlite
 
 NOW = 1_795_000_000_000
 DAY = 86_400_000
 numbers = count()
-
-
-@pytest.fixture(params=["sqlite", "sqlite with appender", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    made: Store
-    if request.param != "memory":
-        appender = "always" if request.param == "sqlite with appender" else "never"
-        made = await open_sqlite(tmp_path / "gateway.db", sites=("shop", "blog"), now_ms=NOW, appender=appender)
-    else:
-        made = MemoryStore(("shop", "blog"))
-    yield made
-    await made.close()
 
 
 def event(

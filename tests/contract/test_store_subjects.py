@@ -1,7 +1,5 @@
 """What every store promises about one visitor or person: withdrawals are passed on, what is held is found, erasure is whole."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,26 +7,12 @@ import pytest
 
 from gateway.event import ConsentChange, Owed, Recordable, Submission, Touch
 from gateway.stores.contract import Passing, Settlement, Store
-from gateway.stores.memory import MemoryStore
-from gateway.stores.sqlite import open_sqlite
 from tests.contract.test_store_contract import DAY, NOW, change, event, order, owed, plain
 
 ME = b"v" * 16
 OTHER = b"o" * 16
 PERSON = b"p" * 16
 EVERYTHING = 63
-
-
-@pytest.fixture(params=["sqlite", "sqlite with appender", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    made: Store
-    if request.param != "memory":
-        appender = "always" if request.param == "sqlite with appender" else "never"
-        made = await open_sqlite(tmp_path / "gateway.db", sites=("shop", "blog"), now_ms=NOW, appender=appender)
-    else:
-        made = MemoryStore(("shop", "blog"))
-    yield made
-    await made.close()
 
 
 @pytest.fixture

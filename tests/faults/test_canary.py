@@ -23,9 +23,10 @@ from gateway.flows.evidence import Evidence
 from gateway.flows.explain import explain, text_of
 from gateway.sandbox.call import Call
 from gateway.sandbox.config import SandboxConfig
-from gateway.sandbox.demo import GATEWAY_HOST
+from gateway.sandbox.demo import GATEWAY_HOST, demo_destinations
 from gateway.sandbox.faults import Fault
 from tests.faults.canary import AGENT, CLICK, GA, IP, PERSON, VALUES, files_of, forms, places_of, traces
+from tests.faults.canary_trade import TRADE, Trade
 from tests.faults.inside import STAND_INS, Inside, inside, until
 from tests.faults.load import Client
 from tests.faults.processes import ROOT, Service, report
@@ -99,6 +100,7 @@ class Walk:
 
     def __init__(self, running: Inside) -> None:
         self.running = running
+        self.trade = Trade(running, self.browse)
         self.stored: list[str] = []
         self.cookies: dict[str, str] = {}
         self.visitors: set[str] = set()
@@ -241,6 +243,12 @@ def echo(call: Call) -> Fault:
     return Fault.answer(500, msgspec.json.encode({"error": {"code": 2, "message": text}}).decode())
 
 
+def _destinations(config: SandboxConfig) -> list[dict[str, object]]:
+    """Those of the demo, all told contact data as it is, and one that hears of carts that were left."""
+    rows = [{**row, "contact": "plain"} if "contact" in row else row for row in demo_destinations(config.gateway)]
+    return [*rows, {**rows[-1], "name": "carts", "events": ["abandoned_checkout"]}]
+
+
 @asynccontextmanager
 async def walked(tmp_path: Path, config: SandboxConfig) -> AsyncIterator[Walk]:
     """The gateway after the walk, with deliveries of every kind: accepted, waiting, dead, cancelled, withheld, unfit."""
@@ -249,15 +257,20 @@ async def walked(tmp_path: Path, config: SandboxConfig) -> AsyncIterator[Walk]:
         "delivery": {"retry_base_s": 0.05, "retry_cap_s": 2_000.0, "retry_for_h": 1.0},
         "log": {"browser_sample": 1},
         "cookieless": "daily",
+        **TRADE,
+        "destination": _destinations(config),
     }
-    async with inside(tmp_path / "data", config, contact="plain", **settings) as running:
+    async with inside(tmp_path / "data", config, **settings) as running:
         walk = Walk(running)
         running.vendor("meta").faults.when(echo)
         running.vendor("ga4").faults.when(echo)
+        await walk.trade.set_up()
         await walk.all_doors(GRANTED)
+        await walk.trade.all_doors(GRANTED)
         await until(lambda: all(running.ledger(one).requests() for one in ("meta", "ga4", "google_ads", "crm")))
         running.pass_time(s=3_500)
         await until(lambda: len(running.ledger("meta").requests()) > 1)
+        await until(lambda: b"abandoned_checkout" in places_of(running.database)["event.name"])
         running.pass_time(s=3_700)
         await until(lambda: _has(running, "meta", "dead"))
         running.vendor("crm").faults.when(echo)
@@ -266,13 +279,20 @@ async def walked(tmp_path: Path, config: SandboxConfig) -> AsyncIterator[Walk]:
         await until(lambda: _has(running, "crm", "waiting"))
         await walk.choose(DENIED)
         await walk.all_doors(DENIED)
+        await walk.trade.all_doors(DENIED)
         await walk.be_refused()
+        await walk.trade.be_refused()
         await walk.use_privacy_page(erase=False)
         await walk.choose(GRANTED)
         await walk.all_doors(GRANTED)
+        await walk.trade.all_doors(GRANTED)
+        await walk.trade.wait_in_the_spool()
         await walk.use_privacy_page(erase=True)
         walk.cookies.clear()
         await walk.all_doors({})
+        await walk.trade.all_doors({})
+        await until(lambda: _all_credited(running))
+        await walk.trade.read_everything()
         await until(lambda: _has(running, "crm", "cancelled"))
         yield walk
 
@@ -281,10 +301,30 @@ async def _has(running: Inside, destination: str, fate: str) -> bool:
     return (await running.fates(destination))[fate] > 0
 
 
+HAPPENED = {
+    "event.name": "purchase page_view begin_checkout abandoned_checkout call quarter",
+    "touch.kind": "click qr call",
+    "touch.human": "yes no",
+    "credit.kind": "click coupon",
+    "adjustment.kind": "refund",
+    "conversion.coupons": "anna10",
+    "event.trust": "browser server signed token",
+    "delivery.destination": "crm carts",
+}
+"""What must be in the columns after the walk, or it did not go through every door."""
+
+
+async def _all_credited(running: Inside) -> bool:
+    return not await running.house.store.uncredited(1 << 53, 1)
+
+
 async def printed(walk: Walk, service: Service) -> dict[str, bytes]:
     """What people and machines get to read: commands, pages, metrics, the log."""
     running = walk.running
-    found = {"log": running.log.getvalue().encode(), "privacy page": b"\n".join(walk.pages)}
+    # The person's own click ids are theirs to read, and the download tells them; their contact data is not in it.
+    theirs = b"\n".join(walk.pages).replace(CLICK.encode(), b"")
+    found = {"log": running.log.getvalue().encode(), "privacy page": theirs}
+    found |= {f"answer {number}": page for number, page in enumerate(walk.trade.pages)}
     token = (running.directory / app.TOKEN_FILE).read_text().strip()
     for path in ("/metrics", "/", "/api/admin/v1/status", "/api/admin/v1/check", "/api/admin/v1/dead?limit=1000"):
         found[path] = await _admin(running, path, token)
@@ -323,16 +363,24 @@ async def test_a_marked_person_leaves_no_readable_trace(tmp_path: Path, config: 
     service = Service(tmp_path / "cli", tmp_path / "no-info", config, data=tmp_path / "data")
     async with walked(tmp_path, config) as walk:
         running = walk.running
-        while_running = {**files_of(running.directory), **places_of(running.database), **await printed(walk, service)}
+        columns = places_of(running.database)
+        while_running = {**files_of(running.directory), **columns, **await printed(walk, service)}
         fates = {fate for (_, _, fate) in (await running.house.store.tally()).deliveries}
         reached = running.stand_ins.everything_text()
     afterwards = {**files_of(tmp_path / "data"), **places_of(tmp_path / "data" / app.DATABASE)}
     report("canary", places=len(while_running) + len(afterwards), events=len(walk.stored), fates=sorted(fates))
+    assert walk.trade.fates["accepted"] == 4 * 5, "every file has one good row"
+    assert walk.trade.fates["error"] > 50, walk.trade.fates
+    assert any("clicks.spool" in place for place in walk.trade.spooled)
+    for column, expected in HAPPENED.items():
+        assert set(expected.split()) <= set(columns[column].decode().split("\n")), column
+    assert {"number", "cart"} <= set(walk.trade.spooled["then timer.kind"].decode().split("\n"))
     assert fates >= {"accepted", "waiting", "dead", "cancelled", "withheld"}
     assert PERSON["email"] in reached, "the webhook was told what it was to be told"
     assert walk.visitors
     assert traces(while_running, walk.visitors) == []
     assert traces(afterwards, walk.visitors) == []
+    assert traces(walk.trade.spooled, walk.visitors) == []
 
 
 # ------------------------------------------------------------------ the search itself

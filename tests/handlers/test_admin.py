@@ -16,20 +16,30 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CANARY: Final = "Kanarienvogel"
 READS: Final = (
     "/metrics", "/api/admin/v1/status", "/api/admin/v1/check", "/api/admin/v1/events/01ARZ3NDEKTSV4RRFFQ69G5FAV",
-    "/api/admin/v1/dead", "/api/admin/v1/keys",
+    "/api/admin/v1/dead", "/api/admin/v1/keys", "/api/admin/v1/catalogue/shop/goals",
+    "/api/admin/v1/conversions?site=shop", "/api/admin/v1/conversions/c1_x", "/api/admin/v1/spend?site=shop",
+    "/api/admin/v1/reports/shop/campaigns"
 )  # fmt: skip
 CHANGES: Final = (
     "/api/admin/v1/replay",
     "/api/admin/v1/keys",
     "/api/admin/v1/keys/x/revoke",
     "/api/admin/v1/keys/x/rotate",
+    "/api/admin/v1/catalogue/shop/goals",
+    "/api/admin/v1/attribution/recompute",
+    "/api/admin/v1/uploads",
+    "/api/admin/v1/spend",
 )
+STREAMED: Final = ("/api/admin/v1/exports/shop/credits",)
+"""Files, sent in pieces."""
+SECRETS: Final = ("/api/admin/v1/notifications/shop",)
+"""Read with the token alone: what is a secret is not shown to a page that was signed in to."""
 OPEN: Final = ("/", "/status.css", "/login", "/healthz", "/readyz")
 """Without a token: a form that asks for it and its style, and whether the process lives. Nothing of what is stored."""
 
 
 async def test_the_lists_here_name_every_route() -> None:
-    named = {*READS, *CHANGES, *OPEN}
+    named = {path.partition("?")[0] for path in (*READS, *SECRETS, *STREAMED, *CHANGES, *OPEN)}
     assert {route.path for route in ADMIN if not route.path.endswith("*")} <= named
     for prefix in (route.path[:-1] for route in ADMIN if route.path.endswith("*")):
         assert any(path.startswith(prefix) for path in named)
@@ -62,7 +72,8 @@ def wrong(shop: Running) -> list[dict[str, str | bytes]]:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [*(("GET", path) for path in READS), *(("POST", path) for path in CHANGES)]
+    ("method", "path"),
+    [*(("GET", path) for path in (*READS, *SECRETS, *STREAMED)), *(("POST", path) for path in CHANGES)],
 )
 async def test_without_the_token_there_is_nothing(shared: Running, method: str, path: str) -> None:
     stored = shared.everything_stored()
@@ -119,7 +130,7 @@ async def test_the_form_sets_a_cookie_that_reads(shared: Running) -> None:
     for path in ("/", *READS):
         found = await shared.admin("GET", path, headers=cookie)
         assert found.status in {200, 404}, path
-        assert found.status == (404 if "events/" in path else 200)
+        assert found.status == (404 if "events/" in path or "conversions/" in path else 200)
 
 
 async def test_the_cookie_changes_nothing(shared: Running) -> None:
@@ -380,14 +391,16 @@ async def test_secrets_of_keys_are_shown_once_and_never_again(shared: Running) -
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
-@pytest.mark.parametrize("path", [*READS, *CHANGES, *OPEN])
+@pytest.mark.parametrize("path", [*READS, *SECRETS, *CHANGES, *OPEN])
 async def test_row_04_a_route_takes_its_methods_and_names_them_for_others(
     shared: Running, path: str, method: str
 ) -> None:
-    reads = path in READS or path in {"/", "/status.css", "/healthz", "/readyz"}
+    reads = path in (*READS, *SECRETS) or path in {"/", "/status.css", "/healthz", "/readyz"}
     allowed = {"GET", "HEAD"} if reads else {"POST"}
-    if path == "/api/admin/v1/keys":
+    if path.partition("?")[0] in {"/api/admin/v1/keys", "/api/admin/v1/spend"}:
         allowed = {"GET", "HEAD", "POST"}
+    if path.startswith("/api/admin/v1/catalogue/"):
+        allowed = {"GET", "HEAD", "POST", "PATCH", "DELETE"}
     said = await shared.admin(method, path, body={} if method == "POST" else None)
     if method in allowed:
         assert said.status not in {405, 500}
@@ -491,3 +504,19 @@ async def test_row_01_the_admin_listener_refuses_broken_frames_too(shared: Runni
     assert heard.only.status == 400
     assert heard.closed
     assert log_lines(shared.log_text)[-1]["event"] == "request_refused"
+
+
+@pytest.mark.parametrize("path", SECRETS)
+async def test_a_page_that_was_signed_in_to_shows_no_secret(shared: Running, path: str) -> None:
+    said = await sign_in(shared, f"token={shared.token}".encode(), Sec_Fetch_Site="same-origin")
+    cookie = {"Cookie": f"gwadmin={said.cookies()['gwadmin']}"}
+    refused_with(await shared.admin("GET", path, headers=cookie), 401, "admin_token_invalid")
+    assert (await shared.admin("GET", path)).status == 200
+
+
+async def test_a_key_that_nobody_said_anything_of_may_send_and_nothing_else(shared: Running) -> None:
+    said = await shared.admin("POST", "/api/admin/v1/keys", body={"title": "till"})
+    assert said.status == 200
+    listed = (await shared.admin("GET", "/api/admin/v1/keys")).json()["keys"]
+    (made,) = [key for key in listed if key["title"] == "till"]
+    assert made["rights"] == ["events", "conversions", "consent"]

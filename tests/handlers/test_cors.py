@@ -195,7 +195,7 @@ async def test_the_api_is_not_for_pages(both: Running, path: str) -> None:
     }
     asked = await both.send("OPTIONS", path, headers=headers)
     assert asked.status == 405
-    assert asked.header("allow") == "POST"
+    assert "OPTIONS" not in (asked.header("allow") or "")
     made = await both.new_key()
     said = await both.api(path, {"name": "a"}, made["key"], headers={"Origin": PAGE})
     assert said.status == 200

@@ -276,7 +276,7 @@ async def test_calls_before_the_script_has_loaded_are_kept(demo: Demo, open_cont
     assert (event["value"], event["props"]) == ("5.00", {"plan": "basic"})
 
 
-async def test_the_global_object_can_have_another_name(demo: Demo, open_context: OpenContext, pages: Any) -> None:
+async def test_e10_the_global_object_can_have_another_name(demo: Demo, open_context: OpenContext, pages: Any) -> None:
     async with open_context() as context:
         watched = Watched(context, demo)
         page = await context.new_page()

@@ -76,7 +76,7 @@ def test_every_preset_makes_a_goal_that_keeps_the_rules(name: str) -> None:
     assert made.click_window_ms == 30 * DAY_MS
 
 
-def test_every_type_of_goal_has_a_preset() -> None:
+def test_r02_every_type_of_goal_has_a_preset() -> None:
     assert {one.type for one in PRESETS.values()} == set(GOAL_TYPES)
 
 

@@ -94,6 +94,9 @@ FIELDS: Final[dict[str, tuple[object, Callable[[Received], object], object]]] = 
         lambda r: r.props,
         {"a": "x", "b": 1, "c": 1.5, "d": True, "e": None, "f": ["x", 1, None]},
     ),
+    "click_id": ("0007", lambda r: r.click_id, "0007"),
+    "coupons": (["SAVE10", "anna", "SAVE10"], lambda r: r.coupons, ("SAVE10", "anna")),
+    "campaign": ("Summer-26", lambda r: r.campaign_code, "Summer-26"),
     "search": ("blue shirt", lambda r: r.search, "blue shirt"),
     "session": (1_795_000_000, lambda r: r.session, 1_795_000_000),
     "person": (
@@ -245,7 +248,7 @@ def test_what_stands_beside_the_events_is_shared_unless_an_event_says_otherwise(
 
 NOT_SHARED: Final = sorted(
     set(FIELDS) - {"events", "conversions", "sent_at_ms", "gpc", "tag"}
-    - {"url", "title", "referrer", "session", "consent", "consent_at_ms", "signals", "minor"}
+    - {"url", "title", "referrer", "session", "campaign", "consent", "consent_at_ms", "signals", "minor"}
 )  # fmt: skip
 
 
@@ -802,6 +805,58 @@ def test_an_image_is_refused(query: dict[str, str], code: str, field: str | None
         read_pixel(query, None, arrived())
     assert (caught.value.code, caught.value.field) == (code, field)
     assert SECRET not in str(caught.value)
+
+
+CLICKS: Final = {
+    "one of ours": ("0123456789abcdefABCDEF", None),
+    "digits of another tracker": ("12345678901234567890", None),
+    "64 digits": ("9" * 64, None),
+    "65 digits": ("9" * 65, "field_invalid"),
+    "21 characters": ("a" * 21, "field_invalid"),
+    "22 with another character": ("a" * 21 + "-", "field_invalid"),
+    "digits of another script": ("１２３", "field_invalid"),
+    "a number, which could lose digits on the way": (12, "field_type"),
+    "nothing": (None, None),
+}
+
+
+@pytest.mark.parametrize(("said", "code"), CLICKS.values(), ids=CLICKS.keys())
+def test_x07_a_click_id_is_text_and_stays_as_it_was_written(said: object, code: str | None) -> None:
+    if code is None:
+        assert one({"name": "purchase", "click_id": said}).click_id == said
+        return
+    with pytest.raises(Refusal) as caught:
+        one({"name": "purchase", "click_id": said})
+    assert (caught.value.code, caught.value.field) == (code, "click_id")
+
+
+COUPONS: Final = {
+    "an e-mail address": (["A", "ann@shop.example"], "field_personal", "coupons[1]"),
+    "a phone number": (["+49 151 2345678"], "field_personal", "coupons[0]"),
+    "nothing but spaces": (["  "], "field_invalid", "coupons[0]"),
+    "a line break": (["A\nB"], "field_invalid", "coupons[0]"),
+    "eleven": ([str(number) for number in range(11)], "field_too_long", "coupons"),
+    "65 characters": (["A" * 65], "field_too_long", "coupons[0]"),
+    "an empty one": ([""], "field_invalid", "coupons[0]"),
+}
+
+
+@pytest.mark.parametrize(("said", "code", "field"), COUPONS.values(), ids=COUPONS.keys())
+def test_a_coupon_that_cannot_be_one_is_refused(said: list[str], code: str, field: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        one({"name": "purchase", "coupons": said})
+    assert (caught.value.code, caught.value.field) == (code, field)
+
+
+def test_the_campaign_of_a_page_counts_for_all_its_events() -> None:
+    body = {"campaign": "spring", "events": [{"name": "a"}, {"name": "b", "campaign": "autumn"}]}
+    assert [event.campaign_code for event in read(msgspec.json.encode(body), arrived()).events] == ["spring", "autumn"]
+
+
+def test_an_image_names_click_campaign_and_coupon() -> None:
+    query = {"name": "purchase", "click_id": "12", "campaign": "spring", "coupon": "SAVE10"}
+    (received,) = read_pixel(query, None, arrived()).events
+    assert (received.click_id, received.campaign_code, received.coupons) == ("12", "spring", ("SAVE10",))
 
 
 # ------------------------------------------------------------------ choices

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import purposes
-from gateway.caller import RIGHTS, TRUSTS
+from gateway.caller import RIGHTS, SENDING_RIGHTS, TRUSTS
 from gateway.clock import ManualClock, SystemClock
 from gateway.entropy import Entropy, SeededEntropy, SystemEntropy
 from gateway.errors import CODES, Act, Busy, GatewayError, Kind, Refusal, SettingsError, StoreError
@@ -197,7 +197,8 @@ def test_every_reason_says_who_must_act() -> None:
 
 def test_how_far_a_caller_is_believed_is_a_closed_list() -> None:
     assert TRUSTS == ("browser", "token", "server", "signed")
-    assert RIGHTS == ("events", "conversions", "consent")
+    assert RIGHTS == ("events", "conversions", "consent", "manage", "reports")
+    assert RIGHTS[:3] == SENDING_RIGHTS
 
 
 # ------------------------------------------------------------------ personal values

@@ -2,7 +2,7 @@
 
 -- name: event_get
 select e.seq, s.site, e.event_id, e.name, e.trust, e.occurred_at_ms, e.received_at_ms, e.visitor_kind, e.facts
-from event e join site s using (site_no)
+from site s cross join event e using (site_no) -- in this order, so that the index of ids is used
 where e.event_id = :event_id and (:site is null or s.site = :site)
 order by e.seq
 limit 2

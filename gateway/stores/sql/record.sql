@@ -23,18 +23,14 @@ from event e join conversion c on c.event_seq = e.seq
 where e.site_no = ? and e.event_id = ?
 
 -- name: conversion_insert
-insert into conversion (conversion_id, site_no, event_seq, goal, claim_key, order_id, amount_minor, currency, test, fate, reason, counted_id, occurred_at_ms)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+insert into conversion (conversion_id, site_no, event_seq, goal, claim_key, order_id, amount_minor, currency, test, fate, reason, counted_id, goal_version, value_source, net_minor, click_id, coupons, campaign_id, occurred_at_ms, visitor_key, person_key, credit_due_ms)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict do nothing
 
--- name: conversion_counted
-select c.conversion_id, c.amount_minor, c.currency, e.event_id
+-- name: conversion_first
+select c.conversion_id, c.amount_minor, c.currency, c.fate, e.event_id
 from conversion c join event e on e.seq = c.event_seq
-where c.site_no = ? and c.goal = ? and c.claim_key = ? and c.fate = 'counted'
-
--- name: touch_insert
-insert into touch (site_no, event_seq, kind, visitor_key, occurred_at_ms, referrer, campaign, click_ids)
-values (?, ?, ?, ?, ?, ?, ?, ?)
+where c.site_no = ? and c.goal = ? and c.claim_key = ? and c.fate <> 'duplicate'
 
 -- name: delivery_insert
 insert into delivery (site_no, event_seq, destination, fate, reason, detail, purposes, visitor_key, person_key, judged_at_ms, due_at_ms, expires_at_ms, dedup_key, payload, settled_at_ms)

@@ -9,8 +9,12 @@ select count(*) from subject_event s join event e on e.seq = s.event_seq join co
 where s.site_no = :site_no and s.subject_key = :subject_key
 
 -- name: held_touches
-select count(*) from subject_event s join event e on e.seq = s.event_seq join touch t on t.event_seq = e.seq
-where s.site_no = :site_no and s.subject_key = :subject_key
+select count(*) from (
+    select touch_no from touch where site_no = :site_no and visitor_key = :subject_key
+    union
+    select t.touch_no from subject_event s join touch t on t.event_seq = s.event_seq
+    where s.site_no = :site_no and s.subject_key = :subject_key
+)
 
 -- name: held_deliveries
 select d.destination, d.fate, case d.fate when 'withheld' then d.reason else '' end, count(*)
@@ -51,9 +55,13 @@ where event_seq in (
 order by destination
 
 -- name: touches_page
-select e.event_id, t.kind, t.occurred_at_ms, t.visitor_key, t.referrer, t.campaign, t.click_ids
-from subject_event s join event e on e.seq = s.event_seq join touch t on t.event_seq = e.seq
-where s.site_no = :site_no and s.subject_key = :subject_key
+select e.event_id, t.kind, t.occurred_at_ms, coalesce(t.visitor_key, x''), t.referrer, t.campaign, t.click_ids, t.channel, t.source, t.medium, t.campaign_name, t.link_id, t.device, t.os, t.browser, t.landing
+from (
+    select touch_no from touch where site_no = :site_no and visitor_key = :subject_key
+    union
+    select t.touch_no from subject_event s join touch t on t.event_seq = s.event_seq
+    where s.site_no = :site_no and s.subject_key = :subject_key
+) own join touch t using (touch_no) left join event e on e.seq = t.event_seq
 order by t.touch_no limit :limit
 
 -- name: record_entry

@@ -47,37 +47,76 @@ create view subject_event as
     union all
     select site_no, person_key, seq from event where person_key is not null;
 
+-- `net_minor` is what is left after adjustments. `credit_version` 0: not credited yet. Visitor and person are those of its
+-- event, of what counts only: by them a person's earlier conversions are found.
 create table conversion (
     conversion_id text primary key,
     site_no integer not null references site,
     event_seq integer not null references event,
     goal text not null,
+    goal_version integer not null default 0,
     claim_key text not null,
     order_id text,
     amount_minor integer,
     currency text,
+    value_source text not null default 'event' check (value_source in ('event', 'default', 'none')),
+    net_minor integer,
+    click_id text,
+    coupons text not null default '',
+    campaign_id text not null default '',
     test integer not null check (test in (0, 1)),
     fate text not null check (fate in ('counted', 'duplicate', 'retracted')),
     reason text not null,
     counted_id text,
-    occurred_at_ms integer not null
+    occurred_at_ms integer not null,
+    visitor_key blob,
+    person_key blob,
+    credit_version integer not null default 0,
+    credit_due_ms integer
 ) strict, without rowid;
-create unique index conversion_once on conversion (site_no, goal, claim_key) where fate = 'counted';
+create unique index conversion_once on conversion (site_no, goal, claim_key) where fate <> 'duplicate';
 create index conversion_event on conversion (event_seq);
+create index conversion_order on conversion (site_no, order_id) where order_id is not null and fate <> 'duplicate';
+create index conversion_at on conversion (site_no, occurred_at_ms);
+create index conversion_visitor on conversion (site_no, visitor_key, goal, occurred_at_ms) where visitor_key is not null;
+create index conversion_person on conversion (site_no, person_key, goal, occurred_at_ms) where person_key is not null;
+create index conversion_credit_due on conversion (credit_due_ms) where credit_due_ms is not null;
 
+-- Contacts that may earn a conversion. A click on a link is one without an event; a landing has the event it came with.
 create table touch (
     touch_no integer primary key,
     site_no integer not null references site,
-    event_seq integer not null references event,
-    kind text not null,
-    visitor_key blob not null,
+    event_seq integer references event,
+    kind text not null check (kind in ('click', 'qr', 'call', 'referral', 'view', 'direct')),
+    visitor_key blob,
     occurred_at_ms integer not null,
     referrer text,
     campaign blob,
-    click_ids blob
+    click_ids blob,
+    channel text not null,
+    source text not null,
+    medium text not null,
+    campaign_name text not null,
+    link_id text not null,
+    campaign_id text not null,
+    ambassador_id text not null,
+    variant text not null,
+    click_id text,
+    landed_click_id text,
+    device text not null,
+    os text not null,
+    browser text not null,
+    landing text not null,
+    human text not null check (human in ('yes', 'no', 'suspect')),
+    human_reason text not null,
+    consent integer not null check (consent in (0, 1)),
+    test integer not null check (test in (0, 1)),
+    repeats integer not null default 0
 ) strict;
-create index touch_visitor on touch (site_no, visitor_key, occurred_at_ms);
-create index touch_event on touch (event_seq);
+create index touch_visitor on touch (site_no, visitor_key, occurred_at_ms) where visitor_key is not null;
+create index touch_event on touch (event_seq) where event_seq is not null;
+create unique index touch_click on touch (site_no, click_id) where click_id is not null;
+create index touch_at on touch (occurred_at_ms) where event_seq is null;
 
 -- One event owed to one destination; with a record_id instead of an event: a destination to be told of the withdrawal or
 -- erasure of that record. Such rows name no visitor and no person.

@@ -1,0 +1,42 @@
+"""Goals in the shapes of a link tracker's guide: the same goals, told and made in its words."""
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from gateway.errors import Refusal
+from gateway.flows.catalogue_checks import check_record, preset_window
+from gateway.flows.cataloguing import keep, making, with_token
+from gateway.protocols import goals_compat
+
+if TYPE_CHECKING:
+    from gateway.catalogue import Goal
+    from gateway.flows.house import House, SiteRooms
+
+__all__ = ["create_goal", "list_goals"]
+
+NAMESAKES_MAX: Final = 100
+
+
+def list_goals(house: "House", rooms: "SiteRooms") -> bytes:
+    """Answer the goals in use, by name: `{"goals": [...]}`."""
+    return goals_compat.answer_goals(sorted(house.shelves[rooms.id].goals.values(), key=_order))
+
+
+def _order(goal: "Goal") -> tuple[str, str]:
+    return goal.name.casefold(), goal.id
+
+
+async def create_goal(house: "House", rooms: "SiteRooms", body: bytes) -> bytes:
+    """Make a goal of `{"goal": {...}}`. Its postback token is in this answer and nowhere else. Raises Refusal, StoreError.
+
+    The code is made of the name; where a goal has it already, a second one of the name gets a number behind it.
+    """
+    goal = preset_window(goals_compat.read_goal(body, making(house, rooms, "goal")), {}, house.shelves[rooms.id])
+    check_record(house, rooms, goal, None)
+    token, goal = with_token(house, rooms, goal)
+    for number in range(1, NAMESAKES_MAX + 1):
+        named = goal if number == 1 else msgspec.structs.replace(goal, code=f"{goal.code[:36]}_{number}")
+        if await keep(house, rooms, named, 1) is not None:
+            return goals_compat.answer_goal(named, token)
+    raise Refusal("code_taken", "goal.name")
