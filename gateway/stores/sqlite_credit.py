@@ -5,7 +5,9 @@ A mixin of `SqliteStore`, which has the writer and the readers. What is done ins
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gateway.catalogue import Entry
@@ -58,11 +60,26 @@ def _conversion(row: Sequence[Any]) -> CountedConversion:
     return _made(CountedConversion, made, ("test",))
 
 
-def _flags(columns: Sequence[str], by: Sequence[str]) -> dict[str, object]:
-    """Which columns to sum by. Raises ValueError for a name that is none."""
+def _summed_by(statement: str, columns: Sequence[str], by: Sequence[str]) -> str:
+    """The statement that sums by some columns. Raises ValueError for a name that is none."""
     if unknown := set(by) - set(columns):
         raise ValueError(f"there is no column {min(unknown)}")
-    return {name: int(name in by) for name in columns}
+    return _grouped(statement, tuple(columns), frozenset(by))
+
+
+_COLUMN: Final = re.compile(r"case when :(\w+) then \w+ else (0|'') end")
+_POSITIONS: Final = re.compile(r"\b(group|order) by 1[\d, ]*")
+
+
+@lru_cache(maxsize=256)
+def _grouped(statement: str, columns: tuple[str, ...], by: frozenset[str]) -> str:
+    """The statement of a file with only the columns that are asked for: sorting twelve takes three times as long as two.
+
+    Names come from our own lists, never from a caller.
+    """
+    asked = ", ".join(str(number) for number, name in enumerate(columns, 1) if name in by) or "site_no"
+    text = _COLUMN.sub(lambda found: found[1] if found[1] in by else found[2], _REPORT[statement])
+    return _POSITIONS.sub(lambda found: f"{found[1]} by {asked}", text)
 
 
 class SqliteCredit:
@@ -297,13 +314,13 @@ class SqliteCredit:
 
     async def touch_days(self, site: str, from_day: int, upto_day: int, by: Sequence[str]) -> Sequence[TouchDay]:
         """Return sums of touches."""
-        rows = await self._sums("touch_days", site, from_day, upto_day, _flags(TOUCH_COLUMNS, by))
+        rows = await self._sums(_summed_by("touch_days", TOUCH_COLUMNS, by), site, from_day, upto_day)
         return [TouchDay(*row) for row in rows]
 
     async def credit_days(self, site: str, from_day: int, upto_day: int, by: Sequence[str]) -> Sequence[CreditDay]:
         """Return sums of credit."""
         found = []
-        for row in await self._sums("credit_days", site, from_day, upto_day, _flags(CREDIT_COLUMNS, by)):
+        for row in await self._sums(_summed_by("credit_days", CREDIT_COLUMNS, by), site, from_day, upto_day):
             *key, share, first, amount, amount_rest, net, net_rest, seconds, timed = row
             sums = (share, first, amount * _E9 + amount_rest, net * _E9 + net_rest, seconds * SECONDS_DIVISOR, timed)
             found.append(CreditDay(*(*key, *sums)))
@@ -312,16 +329,14 @@ class SqliteCredit:
     async def goal_days(self, site: str, from_day: int, upto_day: int, by: Sequence[str]) -> Sequence[GoalDay]:
         """Return sums of conversions."""
         found = []
-        for row in await self._sums("goal_days", site, from_day, upto_day, _flags(GOAL_COLUMNS, by)):
+        for row in await self._sums(_summed_by("goal_days", GOAL_COLUMNS, by), site, from_day, upto_day):
             *counts, amount, amount_rest, net, net_rest, seconds, timed = row
             found.append(GoalDay(*(*counts, amount * _E9 + amount_rest, net * _E9 + net_rest, seconds, timed)))
         return found
 
-    async def _sums(
-        self, statement: str, site: str, from_day: int, upto_day: int, flags: dict[str, object]
-    ) -> list[tuple[Any, ...]]:
-        names = {**flags, "site_no": self._numbers[site], "from_day": from_day, "upto_day": upto_day}
-        return await self._rows(_REPORT[statement], names)
+    async def _sums(self, sql: str, site: str, from_day: int, upto_day: int) -> list[tuple[Any, ...]]:
+        names: dict[str, object] = {"site_no": self._numbers[site], "from_day": from_day, "upto_day": upto_day}
+        return await self._rows(sql, names)
 
     async def paths(
         self, site: str, goal: str | None, after_ms: int, upto_ms: int, limit: int
