@@ -48,6 +48,8 @@ fi
 
 if [ "$kind" = dev ]; then
   command -v systemd-analyze >/dev/null || apt_install systemd
+  { command -v php && command -v ruby; } >/dev/null 2>&1 || apt_install php-cli php-curl ruby \
+    || say "The recipes in PHP and Ruby are not run."
   browser() {
     for name in chromium google-chrome; do
       path=$(command -v "$name" || true)

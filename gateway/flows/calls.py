@@ -31,6 +31,7 @@ from gateway.event import Claim, Touch
 from gateway.flows.judging import Said
 from gateway.flows.lines import KEPT_MS, LEASE_MS, Lease, Lines
 from gateway.flows.receive import check_origin, stored_choice
+from gateway.links.arrival import clean_text
 from gateway.links.codes import click_id
 from gateway.protocols.order_reading import stable_id
 from gateway.purposes import ADVERTISING, ALL_PURPOSES, ANALYTICS, NECESSARY
@@ -120,7 +121,7 @@ async def number_for(house: "House", rooms: "SiteRooms", request: "Request") -> 
 
 
 def _folded(text: str) -> str:
-    return text.strip()[:TEXT_MAX].lower()
+    return clean_text(text[:TEXT_MAX]).lower()
 
 
 def _fitting(house: "House", rooms: "SiteRooms", campaign: str, source: str) -> tuple[list[str], str | None]:

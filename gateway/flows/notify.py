@@ -68,7 +68,7 @@ NOTIFICATION: Final = msgspec.structs.replace(
     WEBHOOK,
     slug="notification",
     title="Notification of a goal",
-    contract="docs/reference/goals.md; Standard Webhooks 1.0.0 (2026-08-17)",
+    contract="docs/how-to/notifications.md; Standard Webhooks 1.0.0 (2026-08-17)",
     options=(),
     needs=Needs(base=0, groups={}),
     default_events=(),

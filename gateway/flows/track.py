@@ -23,7 +23,7 @@ from gateway.conversions.adjustments import Adjustment, status_move
 from gateway.errors import Busy, Refusal
 from gateway.event import NO_DEVICE, NOBODY, Device, Judged, Personal, Received, Submission, Visitor
 from gateway.flows.adjust import Source, adjust_conversion
-from gateway.flows.assemble import assemble, clean_page
+from gateway.flows.assemble import assemble, clean_page, clean_props
 from gateway.flows.claiming import check_page
 from gateway.flows.convert import named_click, stored_of, why_not
 from gateway.flows.inferring import MARK, infer_click
@@ -261,7 +261,7 @@ async def _assembled(
             visitor,
             verdicts.own,
             clean_page(received, rooms.site.links),
-            received.props,
+            clean_props(received),
             received.marks + marks + verdicts.noted,
             verdicts.others,
         )

@@ -152,7 +152,9 @@ def read_arrival(
             else:
                 click_ids.setdefault(lowered, value)
         elif lowered in CAMPAIGN:
-            text = clean_text(unquote_plus(value)[:CAMPAIGN_MAX_CHARACTERS])
+            # The plus of `jane+news@...`, not encoded, would be a space that parts the name from the address.
+            whole = "+" in value and ("@" in value or "%40" in value)
+            text = clean_text((unquote(value) if whole else unquote_plus(value))[:CAMPAIGN_MAX_CHARACTERS])
             if text:
                 campaign.setdefault(CAMPAIGN[lowered], text)
         elif name == "_gwl" and link_token is None:

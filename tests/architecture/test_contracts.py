@@ -161,6 +161,7 @@ def test_shortcuts_to_time_and_randomness_are_banned(line: str, code: str) -> No
     assert code in found.stdout, found.stdout
 
 
+@pytest.mark.slow
 def test_every_module_imports_alone_with_warnings_as_errors() -> None:
     names = sorted(
         str(path.relative_to(ROOT).with_suffix("")).replace("/", ".").removesuffix(".__init__")

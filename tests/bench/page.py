@@ -14,8 +14,8 @@ _INTRO: Final = """\
 `make bench` wrote this page. It measures on the machine it runs on and compares only what ran in turns within one run.
 Read the ratios; the absolute figures belong to this machine and this hour.
 
-The yardstick is an aiohttp handler on uvloop that reads the body and a cookie and answers 204, in one process. The
-gateway does its whole work for the same request: it parses and checks the event, verifies the id cookie of one of a
+The yardstick is an aiohttp handler on uvloop that reads the body and a cookie and answers 204, or 302 for a link, in one
+process. The gateway does its whole work for the same request: it parses and checks the event, verifies the id cookie of one of a
 thousand visitors, judges consent, writes the event to SQLite with `synchronous=full`, and answers after the commit.
 
 Client and server share the machine. Load comes from one process over loopback; in the tables at a fixed rate, latency

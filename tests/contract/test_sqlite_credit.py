@@ -242,6 +242,7 @@ def test_what_requests_and_workers_ask_is_found_by_an_index(file: str, name: str
     db.close()
 
 
+@pytest.mark.slow
 async def test_a_funnel_of_many_conversions_is_answered_at_once(sqlite: SqliteStore) -> None:
     await counted(sqlite, "A1")
     await _write(sqlite, MANY)

@@ -30,7 +30,7 @@ PERSON: Final = {
 
 VALUES: Final[dict[str, tuple[str, ...]]] = {
     "email": (PERSON["email"], "zyxcanary@marker-mail.example", "zyx.canary@marker-mail.example"),
-    "phone": (PERSON["phone"], "+4915198765437", "4915198765437", "015198765437", "15198765437"),
+    "phone": (PERSON["phone"], "+4915198765437", "4915198765437", "015198765437", "15198765437", "0151 98765437"),
     "first name": (PERSON["first_name"],),
     "last name": (PERSON["last_name"],),
     "street": (PERSON["street"], "Kanarienstrasse 77b", "kanarienstraße77b"),

@@ -892,6 +892,7 @@ def little_room(shop: Running) -> None:
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
 
 
+@pytest.mark.slow
 async def test_a_file_of_20000_rows_goes_through_in_little_memory_to_a_client_that_does_not_read(
     tmp_path: Path,
 ) -> None:
