@@ -248,6 +248,11 @@ def _counted(counted: "CountedConversion") -> Counted:
     return Counted(counted.amount_minor, counted.currency, counted.value_source)
 
 
+def adjustment_of(row: AdjustmentRow) -> Adjustment:
+    """The adjustment of a row."""
+    return _adjustment(row)
+
+
 def _adjustment(row: AdjustmentRow) -> Adjustment:
     return Adjustment(
         id=row.adjustment_id,
@@ -310,6 +315,13 @@ async def settle_waiting(
     for known in dict.fromkeys((order_id, counted.order_id)):
         if known is not None:
             settled += await _give(house, rooms, counted, known)
+    # Also what an earlier try gave and could not tell any more: telling twice changes nothing.
+    rows = await house.store.adjustments_of(rooms.id, counted.conversion_id)
+    history = [_adjustment(row) for row in rows]
+    state = apply(_counted(counted), history)
+    for row, adjustment in zip(rows, history, strict=True):
+        source = Source(trust=row.trust, received_at_ms=house.clock.now_ms())
+        await _tell(house, rooms, counted, adjustment, history, state, source)
     if counted.order_id is None:
         return settled
     own = {row.adjustment_id for row in await house.store.adjustments_of(rooms.id, counted.conversion_id)}
@@ -344,9 +356,6 @@ async def _give(house: "House", rooms: "SiteRooms", counted: "CountedConversion"
         ids = [row.adjustment_id for row in waiting]
         applied = _applied(state, len(history))
         if await house.store.give_adjustments(rooms.id, ids, counted.conversion_id, applied):
-            for row in waiting:
-                source = Source(trust=row.trust, received_at_ms=house.clock.now_ms())
-                await _tell(house, rooms, counted, _adjustment(row), history, state, source)
             return len(waiting)
     raise Busy
 

@@ -199,7 +199,7 @@ def assemble(
         tuple([_owe(house, rooms, shown, placed, claim.goal if claim else None) for placed in wanted]) if wanted else ()
     )
     if claim is not None and goal is not None and goal.notify_url:
-        told = notice_of(house, rooms, received, claim, goal, click)
+        told = notice_of(house, rooms, received, claim, goal, click if claim.click_id is not None else None)
         owed = (*owed, _sealed(house, rooms, received.event_id, told))
     return Recordable(
         event=EventRow(

@@ -248,18 +248,20 @@ async def _recorded(
     key = clicks.repeat_key(
         house.vault.daily_key(visit.now_ms // DAY_MS), rooms.id, link.id, request.address, request.user_agent or ""
     )
+    visitor_key = rooms.visitor_key(visit.token.visitor_id) if visit.token is not None and visit.consent else None
     earlier = house.clicks.earlier(key)
     if (
         earlier is not None
         and earlier.verdict == visit.verdict.human
         and earlier.consent == visit.consent
+        and earlier.visitor_key in (None, visitor_key)
         and clicks.is_repeat(earlier.at_ms, visit.now_ms, link.repeat_window_s)
     ):
         if await count_repeat(house, rooms, earlier.click_id):
             return earlier.click_id
         house.clicks.forget(key)
     click_id = codes.click_id(house.entropy.token_bytes(codes.CLICK_ID_BYTES))
-    house.clicks.remember(key, Earlier(visit.now_ms, click_id, visit.verdict.human, visit.consent))
+    house.clicks.remember(key, Earlier(visit.now_ms, click_id, visit.verdict.human, visit.consent, visitor_key))
     touch = _touch(house, rooms, request, link, query, target, variant, visit, click_id)
     await keep_click(house, rooms, touch)
     if visit.verdict.human == "yes":

@@ -37,6 +37,7 @@ class Earlier(msgspec.Struct, frozen=True):
     click_id: str
     verdict: str
     consent: bool
+    visitor_key: bytes | None = None
 
 
 class Guesses:

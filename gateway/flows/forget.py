@@ -14,13 +14,15 @@ from gateway import consent, identity
 from gateway.audit.entry import commitment, consent_entry, leaf_hash
 from gateway.errors import Refusal
 from gateway.event import ConsentChange
-from gateway.flows import pass_on
+from gateway.flows import carts, pass_on
 from gateway.flows.assemble import Facts
 from gateway.flows.choose import Wish, choose_as_visitor, deleted_cookies
 from gateway.flows.explain import ERASED
 from gateway.flows.forms import visitor_of
+from gateway.flows.persons import keys_of
 from gateway.ids import RANDOM_ID_BYTES, random_id
 from gateway.purposes import ALL_PURPOSES, NECESSARY, names
+from gateway.vault import SealedUnreadable
 
 if TYPE_CHECKING:
     from gateway.flows.house import House, SiteRooms
@@ -73,6 +75,7 @@ async def forget(house: "House", rooms: "SiteRooms", subject_key: bytes, *, meth
     # Before it is durable already: hits that are judged meanwhile must find a refusal, not leave new traces.
     house.remember_refusals(subject_key, _REFUSED)
     house.remember_erasure(subject_key)
+    await _stop_carts(house, rooms, subject_key)
     for _ in range(_TRIES):
         change = await _erasure(house, rooms, subject_key, method)
         erased = await house.store.erase(change, reduced)
@@ -81,6 +84,17 @@ async def forget(house: "House", rooms: "SiteRooms", subject_key: bytes, *, meth
             pass_on.wake(house, rooms)
             return change.record_id, erased
     raise Refusal("choice_stale")
+
+
+async def _stop_carts(house: "House", rooms: "SiteRooms", subject_key: bytes) -> None:
+    """A cart is timed under one key, and may hold the contact data of a person with another."""
+    for timer in await house.store.timers(rooms.id, carts.KIND):
+        try:
+            cart = carts.read_cart(house, rooms.id, timer.subject_key, timer.payload)
+        except SealedUnreadable:
+            continue
+        if subject_key in (cart.person_key, *keys_of(house, rooms, carts.person_of(cart))):
+            await house.store.stop_timer(rooms.id, carts.KIND, (timer.subject_key,))
 
 
 async def _erasure(house: "House", rooms: "SiteRooms", subject_key: bytes, method: str) -> ConsentChange:

@@ -27,6 +27,7 @@ from gateway.catalogue import Link, Utm
 from gateway.flows.touching import called
 from gateway.links.codes import fold_slug
 from gateway.protocols.catalogue_wire import record_of
+from gateway.purposes import ADVERTISING, ANALYTICS
 from gateway.times import DAY_MS, SECOND_MS
 
 if TYPE_CHECKING:
@@ -153,10 +154,25 @@ def _opaque(key: bytes | None) -> str | None:
 
 async def _identity_links(store: "CreditStore", counted: "CountedConversion") -> list[tuple[bytes, int]]:
     """The visitors that were seen to be the person of the conversion by then: a later sight changes nothing."""
-    if counted.person_key is None:
+    if counted.person_key is None or not _granted(counted.facts) & (ANALYTICS | ADVERTISING):
         return []
     seen = await store.devices_of(counted.site, counted.person_key)
     return [(key, at_ms) for key, at_ms in seen if at_ms <= counted.occurred_at_ms]
+
+
+class _Judged(msgspec.Struct):
+    class _Judgement(msgspec.Struct):
+        granted: int = 0
+
+    judgement: "_Judged._Judgement"
+
+
+_read_judged: Final = msgspec.json.Decoder(_Judged).decode
+
+
+def _granted(facts: bytes) -> int:
+    """What was granted when the conversion came. A person who refused is not followed to their browsers."""
+    return _read_judged(facts).judgement.granted
 
 
 async def _clicks(store: "CreditStore", site: str, click_ids: "Sequence[str]") -> "list[Contact]":

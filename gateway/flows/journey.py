@@ -6,6 +6,7 @@ stand the events of the visit, up to the conversion and what changed it afterwar
 """
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -55,11 +56,24 @@ _MATCHED: Final[dict[str, str]] = {
 _read_excluded: Final = msgspec.json.Decoder(dict[str, str]).decode
 
 
+_ORDER: Final = "order:"
+
+
 async def find(house: "House", conversion_id: str, site: str | None) -> "CountedConversion":
-    """Return a conversion of a site, or of whichever site has it. Raises Refusal `site_unknown`, `conversion_unknown`."""
+    """Return a conversion of a site, or of whichever site has it, by its id or by `order:` and the number of its order.
+
+    Of an order with several goals it is the one that was counted first. Raises Refusal `site_unknown`,
+    `conversion_unknown`.
+    """
     if site is not None and site not in house.by_id:
         raise Refusal("site_unknown")
+    order_id = conversion_id.removeprefix(_ORDER) if conversion_id.startswith(_ORDER) else None
     for one in (site,) if site is not None else house.by_id:
+        if order_id is not None:
+            of_order = await house.store.conversions_of_order(one, unquote(order_id)[:64])
+            if of_order:
+                return min(of_order, key=lambda found: (found.received_at_ms, found.conversion_id))
+            continue
         counted = await house.store.conversion(one, conversion_id[:96])
         if counted is not None:
             return counted

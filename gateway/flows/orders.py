@@ -266,12 +266,14 @@ async def _privacy(house: "House", rooms: "SiteRooms", webhook: "WebhookSettings
     events = sum([(await house.store.held(rooms.id, key)).events for key in keys])
     erased = 0
     if orders.note == "privacy_customer_redact":
-        subjects = dict.fromkeys(keys)
+        subjects: dict[bytes, None] = {}
         for key in keys:
             for visitor_key, _ in await house.store.devices_of(rooms.id, key):
                 persons = {person for _, person, _ in await house.store.persons_of(rooms.id, [visitor_key])}
                 if persons <= set(keys):
                     subjects[visitor_key] = None
+        # Persons last: by them a repeat of this call finds the browsers that are still to be erased.
+        subjects |= dict.fromkeys(keys)
         for subject in subjects:
             await forget(house, rooms, subject, method="webhook")
             erased += 1

@@ -47,6 +47,8 @@ class Rehearsal:
             return Recorded("duplicate", (known.counted_id or known.conversion_id) if known is not None else None)
         if claim.key.startswith("o:") and claim.order_id is not None:
             for counted in await store.conversions_of_order(site, claim.order_id):
+                if counted.test != claim.test:
+                    continue
                 if counted.goal == claim.goal and counted.fate == "retracted":
                     return Recorded("duplicate", counted.conversion_id)
                 if counted.goal == claim.goal:

@@ -99,9 +99,17 @@ def date_text(day: int) -> str:
 
 
 async def read_ask(
-    house: "House", rooms: "SiteRooms", query: Mapping[str, str], allowed: frozenset[str], *, days: int = DAYS_DEFAULT
+    house: "House",
+    rooms: "SiteRooms",
+    query: Mapping[str, str],
+    allowed: frozenset[str],
+    *,
+    days: int = DAYS_DEFAULT,
+    goals: str = "all",
 ) -> Ask:
     """Read the parameters `allowed`. Raises Refusal with the parameter's name as its field.
+
+    `goals` is what is summed where neither a goal nor a kind of goal is asked for.
 
     `field_unknown` for any other parameter, `field_invalid` for what cannot be taken, `goal_unknown` and `entry_unknown`
     for goals, campaigns, links and ambassadors that this site does not have.
@@ -115,7 +123,7 @@ async def read_ask(
     for name, column in COLUMNS.items():
         if name in query:
             filters[column] = await _filter(shelf, name, query[name])
-    goals = query.get("goals", "all")
+    goals = query.get("goals", "all" if "goal" in query else goals)
     if goals not in ("all", "macro", "micro"):
         raise Refusal("field_invalid", "goals")
     currency = query.get("currency", "")

@@ -132,7 +132,7 @@ def _money(figures: Figures, ask: "Ask", *, spend: bool, related: bool) -> list[
                 "roi_pct": found.roi_pct if returns else None,
                 "roas": found.roas if returns else None,
                 "cpa": amount_text(money.spend_minor / conversions, currency)
-                if spend and related and conversions
+                if spend and related and conversions and money.spend_minor
                 else None,
                 "cpc": found.cpc if spend and related else None,
             }

@@ -59,13 +59,16 @@ def counts(row: "CountedConversion") -> bool:
 async def credited(
     house: "House", site: str, ask: "Ask", *, after_ms: int | None = None, upto_ms: int | None = None
 ) -> "AsyncIterator[tuple[CountedConversion, AttributionRow | None]]":
-    """Conversions that count, each with its credit. Raises Refusal `report_too_large` beyond SCAN_MAX stored ones."""
+    """Conversions, those taken back included, each with its credit: what the sums hold.
+
+    Raises Refusal `report_too_large` beyond SCAN_MAX stored ones.
+    """
     left = SCAN_MAX
     async for row in pages(house, site, ask, after_ms=after_ms, upto_ms=upto_ms):
         left -= 1
         if left < 0:
             raise Refusal("report_too_large")
-        if counts(row):
+        if not row.test:
             yield row, await house.store.attribution(row.conversion_id) if row.credit_version else None
 
 

@@ -37,6 +37,10 @@ __all__ = ["EXPORTS", "REPORTS", "allow", "export", "link_metrics", "report"]
 REPORT_S: Final = 20.0
 """Longest time one report may take."""
 
+STEPS_TOO: Final = frozenset({"goals", "funnel", "paths", "time_to_convert"})
+"""Reports about every goal. The others show money, and of that the steps on the way to a sale are no part: without `goal` or
+`goals` they sum macro goals alone, and say so among their filters."""
+
 _RANGE: Final = frozenset({"from", "to"})
 _GOALS: Final = frozenset({"goal", "goals"})
 _TABLE: Final = frozenset({*_RANGE, *_GOALS, *COLUMNS, "currency", "model", "sort", "limit"})
@@ -93,7 +97,8 @@ async def report(house: "House", rooms: "SiteRooms", name: str, query: Mapping[s
         raise Refusal("report_unknown")
     try:
         async with asyncio.timeout(REPORT_S):
-            ask = await read_ask(house, rooms, query, found.takes)
+            goals = "all" if name in STEPS_TOO else "macro"
+            ask = await read_ask(house, rooms, query, found.takes, goals=goals)
             return await found.build(house, rooms, ask)
     except TimeoutError:
         raise Refusal("report_too_large") from None

@@ -159,6 +159,8 @@ async def _still_granted(
     """What was granted then and was not refused since; 0 when the cart may not be told of any more."""
     stored = await stored_of(house, rooms, visitor_key, cart.person_key, now_ms)
     granted = cart.granted & ~(stored.denied if stored is not None else 0)
+    if stored is not None and stored.at_ms >= cart.at_ms:
+        granted &= stored.granted | NECESSARY  # what was taken back without a refusal is lost as well
     for key in (visitor_key, cart.person_key):
         if key is not None:
             granted &= ~house.recent_refusals.get(key, 0)

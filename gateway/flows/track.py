@@ -22,7 +22,7 @@ from gateway import consent, devices
 from gateway.conversions.adjustments import Adjustment, status_move
 from gateway.errors import Busy, Refusal
 from gateway.event import NO_DEVICE, NOBODY, Device, Judged, Personal, Received, Submission, Visitor
-from gateway.flows.adjust import Source, adjust_conversion
+from gateway.flows.adjust import Source, adjust_conversion, adjustment_of
 from gateway.flows.assemble import assemble, clean_page, clean_props
 from gateway.flows.claiming import check_page
 from gateway.flows.convert import named_click, stored_of, why_not
@@ -371,7 +371,11 @@ async def _move(
     order_id = counted.order_id
     if order_id is None or counted.trust != "token" or FROM_PAGE in facts.marks:
         return None
-    known = {row.adjustment_id for row in await house.store.adjustments_of(rooms.id, counted.conversion_id)}
+    known = {row.adjustment_id: row for row in await house.store.adjustments_of(rooms.id, counted.conversion_id)}
+    again = known.get(_move_id(goal, order_id, status))
+    if again is not None:  # destinations may not have been told yet, if the first call ended in between
+        source = Source(trust="token", received_at_ms=house.clock.now_ms())
+        await adjust_conversion(house, rooms, counted, adjustment_of(again), goal=goal.code, source=source)
     before = facts.status or "sale"
     for later in ("sale", "rejected"):
         if _move_id(goal, order_id, later) in known:

@@ -153,7 +153,8 @@ class MemoryCredit(MemoryCatalogue):
 
     async def conversions_of_order(self, site: str, order_id: str) -> Sequence[CountedConversion]:
         """Return the conversions of an order."""
-        return [self._counted(cell) for cell in self._counting(site, lambda cell: cell.row.order_id == order_id)]
+        found = [self._counted(cell) for cell in self._counting(site, lambda cell: cell.row.order_id == order_id)]
+        return sorted(found, key=lambda one: one.test)
 
     async def conversions_page(
         self,

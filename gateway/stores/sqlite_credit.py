@@ -161,8 +161,8 @@ class SqliteCredit:
             rows += await self._rows(_SQL["contacts_of_visitor"], {**names, "visitor_key": key})
         if click_ids:
             rows += await self._rows(_SQL["contacts_by_click"], {**names, "click_ids": _list(click_ids)})
-        found = {row[0]: _made(Contact, row, ("consent", "test")) for row in rows}
-        return sorted(found.values(), key=lambda one: (-one.occurred_at_ms, -one.touch_no))[:limit]
+        newest = sorted({row[0]: row for row in rows}.values(), key=lambda row: (-row[4], -row[0]))[:limit]
+        return [_made(Contact, row, ("consent", "test")) for row in newest]
 
     async def devices_of(self, site: str, person_key: bytes, limit: int = 100) -> Sequence[tuple[bytes, int]]:
         """Return the visitors that were seen to be a person, those known longest first."""

@@ -207,6 +207,9 @@ class GroupWriter:
             self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
+        if not self._jobs:  # all of them waited too long meanwhile
+            self._next()
+            return
         self._in_hand = jobs = self._jobs
         self._jobs = []
         self._bytes = 0
@@ -261,6 +264,9 @@ class GroupWriter:
         for job in (*self._in_hand, *self._jobs):
             if job.queued_at_s < limit and not job.patient and not job.future.done():
                 job.future.set_exception(StoreBusy("commit takes too long"))
+        # What no transaction has begun with is not done any more: then the answer is true, and a retry counts once.
+        self._jobs = [job for job in self._jobs if not job.future.done()]
+        self._bytes = sum([job.size for job in self._jobs])
         if self._mode != "never":
             self._consider_appender(now_s)
         if not self._closed:

@@ -15,8 +15,9 @@ _INTRO: Final = """\
 Read the ratios; the absolute figures belong to this machine and this hour.
 
 The yardstick is an aiohttp handler on uvloop that reads the body and a cookie and answers 204, or 302 for a link, in one
-process. The gateway does its whole work for the same request: it parses and checks the event, verifies the id cookie of one of a
-thousand visitors, judges consent, writes the event to SQLite with `synchronous=full`, and answers after the commit.
+process. The gateway does its whole work for the same request: it parses and checks the event, verifies the id cookie of
+one of a thousand visitors, judges consent, writes the event to SQLite with `synchronous=full`, and answers after the
+commit.
 
 Client and server share the machine. Load comes from one process over loopback; in the tables at a fixed rate, latency
 counts from the moment a request was planned. Median of the rounds, lowest and highest in brackets.

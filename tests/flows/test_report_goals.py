@@ -218,8 +218,8 @@ async def test_too_many_conversions_for_another_model_are_refused_or_counted_by_
     monkeypatch.setattr(report_models, "SCAN_MAX", 3)
     assert await refused(books, "channels", model="linear") == ("report_too_large", None)
     assert await refused(books, "landing") == ("report_too_large", None)
-    found = await books.report("channels", model="shapley_sum")
+    found = await books.report("channels", model="shapley_sum", goals="all")
     assert [(row["key"]["channel"], row["conversions"]) for row in found["rows"]] == [("a", 3), ("b", 1)]
     assert "value_not_computed" in codes(found["notes"])
     monkeypatch.setattr(report_models, "PATHS_MAX", 1)
-    assert await refused(books, "channels", model="shapley_sum") == ("report_too_large", None)
+    assert await refused(books, "channels", model="shapley_sum", goals="all") == ("report_too_large", None)

@@ -133,7 +133,10 @@ async def test_the_overview_tells_each_day(books: Books) -> None:
 async def test_steps_and_ends_can_be_told_apart(books: Books) -> None:
     await books.sale("o-1", 100, credit=[books.touch()])
     await books.sale("o-2", goal="add_to_cart", credit=[books.touch()])
-    assert "micro_goals" in codes((await books.report("campaigns"))["notes"])
+    assert "micro_goals" in codes((await books.report("campaigns", goals="all"))["notes"])
+    unasked = await books.report("campaigns")
+    assert (unasked["filters"], unasked["totals"]["conversions"]) == ({"goals": "macro"}, 1), "a step earns nothing"
+    assert (await books.report("campaigns", goal="add_to_cart"))["totals"]["conversions"] == 1
     for goals, conversions in (("all", 2), ("macro", 1), ("micro", 1)):
         assert (await books.report("campaigns", goals=goals))["totals"]["conversions"] == conversions, goals
 

@@ -59,7 +59,7 @@ where c.conversion_id = :conversion_id and c.site_no = :site_no
 select s.site, c.conversion_id, e.event_id, c.goal, c.goal_version, c.order_id, c.amount_minor, c.currency, c.value_source, c.net_minor, c.click_id, c.coupons, c.campaign_id, c.test, c.fate, c.reason, c.occurred_at_ms, e.received_at_ms, e.trust, e.visitor_key, e.person_key, c.credit_version, e.facts
 from conversion c indexed by conversion_order join event e on e.seq = c.event_seq join site s on s.site_no = c.site_no
 where c.site_no = :site_no and c.order_id = :order_id and c.fate <> 'duplicate'
-order by c.occurred_at_ms, c.conversion_id
+order by c.test, c.occurred_at_ms, c.conversion_id
 
 -- name: previous_of_visitor
 select occurred_at_ms from conversion

@@ -68,8 +68,9 @@ delete from delivery where delivery_id in (
 )
 
 -- name: oldest_events
-select e.seq, e.received_at_ms, exists (select 1 from delivery d where d.event_seq = e.seq and d.fate = 'waiting')
-from event e order by e.seq limit :limit
+select e.seq, e.received_at_ms, 0 from event e
+where not exists (select 1 from delivery d where d.event_seq = e.seq and d.fate = 'waiting')
+order by e.seq limit :limit
 
 -- name: expire_event_attempts
 delete from attempt where delivery_id in (select delivery_id from delivery where event_seq = ?)
