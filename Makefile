@@ -1,6 +1,6 @@
 # make run      the demo: gateway, shop and stand-ins of the ad platforms, on this machine
 # make test     everything a clean machine can show, in under 25 minutes; what CI calls
-# make check    the fast loop of a developer, under 2 minutes
+# make check    the fast loop of a developer: lint, and every test that is not slow (3 to 4 minutes on 2 cores)
 # make nightly  the long proofs: hundreds of kills, power cuts, disk faults (as root)
 # make bench    speed, as ratios within one run; writes docs/reference/performance.md
 # make fresh    both commands of the README in a fresh clone
