@@ -166,8 +166,10 @@ async def adjust_order(
 
 
 async def _of_order(house: "House", rooms: "SiteRooms", order_id: str, goal: str) -> "list[CountedConversion]":
-    found = await house.store.conversions_of_order(rooms.id, order_id)
-    return sorted([one for one in found if goal in ("", one.goal)], key=lambda one: one.goal)
+    found = [one for one in await house.store.conversions_of_order(rooms.id, order_id) if goal in ("", one.goal)]
+    # What was only rehearsed is not taken back with the real order.
+    real = [one for one in found if not one.test]
+    return sorted(real or found, key=lambda one: one.goal)
 
 
 def _own(adjustment: Adjustment, counted: "CountedConversion", first: str | None) -> Adjustment:
@@ -218,7 +220,7 @@ async def adjust_conversion(
     """Adjust one conversion. `goal` is empty when the adjustment is for its whole order. Raises Refusal or StoreError."""
     for _ in range(_TRIES):
         rows = await house.store.adjustments_of(rooms.id, counted.conversion_id)
-        history = [_adjustment(row) for row in rows]
+        history = [adjustment_of(row) for row in rows]
         if not _is_new(adjustment, counted, rows):
             state = apply(_counted(counted), history)
             await _tell(house, rooms, counted, adjustment, history, state, source)
@@ -238,7 +240,7 @@ async def adjust_conversion(
 
 def _is_new(adjustment: Adjustment, counted: "CountedConversion | None", rows: "Sequence[AdjustmentRow]") -> bool:
     try:
-        known = [_adjustment(row) for row in rows]
+        known = [adjustment_of(row) for row in rows]
         return check_adjustment(adjustment, _counted(counted) if counted is not None else None, known)
     except Refusal as refusal:
         raise Refusal(refusal.code, "adjustment_id" if refusal.field == "id" else refusal.field) from None
@@ -249,11 +251,7 @@ def _counted(counted: "CountedConversion") -> Counted:
 
 
 def adjustment_of(row: AdjustmentRow) -> Adjustment:
-    """The adjustment of a row."""
-    return _adjustment(row)
-
-
-def _adjustment(row: AdjustmentRow) -> Adjustment:
+    """The adjustment that a stored row holds."""
     return Adjustment(
         id=row.adjustment_id,
         kind=row.kind,
@@ -317,7 +315,7 @@ async def settle_waiting(
             settled += await _give(house, rooms, counted, known)
     # Also what an earlier try gave and could not tell any more: telling twice changes nothing.
     rows = await house.store.adjustments_of(rooms.id, counted.conversion_id)
-    history = [_adjustment(row) for row in rows]
+    history = [adjustment_of(row) for row in rows]
     state = apply(_counted(counted), history)
     for row, adjustment in zip(rows, history, strict=True):
         source = Source(trust=row.trust, received_at_ms=house.clock.now_ms())
@@ -332,7 +330,7 @@ async def settle_waiting(
             copy = f"{row.adjustment_id.partition('@')[0]}@{counted.goal}"
             if row.goal or own & {copy, row.adjustment_id.partition("@")[0]}:
                 continue
-            adjustment = msgspec.structs.replace(_adjustment(row), id=copy)
+            adjustment = msgspec.structs.replace(adjustment_of(row), id=copy)
             source = Source(trust=row.trust, received_at_ms=house.clock.now_ms())
             try:
                 await adjust_conversion(house, rooms, counted, adjustment, goal="", source=source)
@@ -351,7 +349,7 @@ async def _give(house: "House", rooms: "SiteRooms", counted: "CountedConversion"
         if not waiting:
             return 0
         rows = await house.store.adjustments_of(rooms.id, counted.conversion_id)
-        history = [_adjustment(row) for row in (*rows, *waiting)]
+        history = [adjustment_of(row) for row in (*rows, *waiting)]
         state = apply(_counted(counted), history)
         ids = [row.adjustment_id for row in waiting]
         applied = _applied(state, len(history))
@@ -397,11 +395,8 @@ async def _tell(
         item = assemble(house, rooms, judged, person_key=counted.person_key, claims=False)
         if not house.erased_since(mark, key, counted.person_key):
             break
-    await house.store.submit(Submission((item,)))
-    for owed in item.owed:
-        house.telemetry.delivery_owed(rooms.id, owed.destination, owed.fate)
-        if owed.fate == "waiting":
-            house.nudge(rooms.id, owed.destination)
+    submitted = await house.store.submit(Submission((item,)))
+    house.stored(rooms.id, item, submitted.recorded[0].fate)
 
 
 def _event(

@@ -28,9 +28,8 @@ import msgspec
 from gateway import consent, devices, identity
 from gateway.errors import StoreError
 from gateway.event import Claim, Touch
-from gateway.flows.judging import Said
 from gateway.flows.lines import KEPT_MS, LEASE_MS, Lease, Lines
-from gateway.flows.receive import check_origin, stored_choice
+from gateway.flows.receive import check_origin, hear
 from gateway.links.arrival import clean_text
 from gateway.links.codes import click_id
 from gateway.protocols.order_reading import stable_id
@@ -170,18 +169,7 @@ def _wanted(
     house: "House", rooms: "SiteRooms", request: "Request", campaign: str, source: str, now_ms: int
 ) -> Lease | None:
     """The lease this browser may have, without a number yet; None without consent or without an id to know it by."""
-    today = now_ms // DAY_MS
-    values = identity.cookie_values(request.cookie, rooms.id_cookie)
-    token, _ = identity.recognise(rooms.keys, values, today, rooms.site.id_days)
-    receipt = identity.read_receipt(rooms.keys, identity.cookie_values(request.cookie, rooms.consent_cookie), now_ms)
-    said = Said(
-        stored=stored_choice(rooms, receipt, now_ms),
-        sec_gpc=request.sec_gpc,
-        dnt=request.dnt,
-        cookie=request.cookie_octets,
-        place=house.place_of(request.place, request.address),
-        now_ms=now_ms,
-    )
+    token, _, said = hear(house, rooms, request, now_ms)
     judgement = rooms.judge(said, None).own
     granted = judgement.granted
     visitor_id: str | None = None
@@ -189,9 +177,10 @@ def _wanted(
     if token is not None and consent.keeps_visitor(judgement, rooms.id_needs):
         visitor_id, issued_day = token.visitor_id, token.issued_day
         key = rooms.visitor_key(token.visitor_id)
-        granted &= ~house.recent_refusals.get(key, 0)
     elif rooms.site.cookieless == "daily":
-        found = identity.daily_id(house.vault.daily_key(today), rooms.id, request.address, request.user_agent or "")
+        found = identity.daily_id(
+            house.vault.daily_key(now_ms // DAY_MS), rooms.id, request.address, request.user_agent or ""
+        )
         key = house.vault.digest("daily", rooms.id, found)
     else:
         return None

@@ -143,12 +143,7 @@ async def take(house: "House", rooms: "SiteRooms", request: "Request", *, conver
     if not submitted.repeated:
         house.telemetry.events_received(rooms.id, trust, len(items), tuple(mark for noted in marks for mark in noted))
         for item, recorded in zip(items, submitted.recorded, strict=True):
-            if recorded.fate == "counted":
-                house.wake_credit()
-            for owed in item.owed if recorded.fate in {"recorded", "counted"} else ():
-                house.telemetry.delivery_owed(rooms.id, owed.destination, owed.fate)
-                if owed.fate == "waiting":
-                    house.nudge(rooms.id, owed.destination)
+            house.stored(rooms.id, item, recorded.fate)
     results = tuple(
         Result(recorded.own_id or item.event.event_id, recorded.fate, recorded.conversion_id, recorded.event_id, noted)
         for item, recorded, noted in zip(items, submitted.recorded, marks, strict=False)

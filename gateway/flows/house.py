@@ -20,6 +20,7 @@ from gateway.destinations.definition import Context, Destination
 from gateway.destinations.registry import DESTINATIONS, configure
 from gateway.entropy import Entropy
 from gateway.errors import Busy, SettingsError
+from gateway.event import Recordable
 from gateway.flows.addresses import link_problems
 from gateway.flows.click_memory import ClickMemory
 from gateway.flows.credit_state import Crediting
@@ -170,6 +171,20 @@ class House(msgspec.Struct, kw_only=True):
     def wake_credit(self) -> None:
         """Tell the worker that credits that a conversion was counted."""
         self.crediting.wake.set()
+
+    def stored(self, site: str, item: Recordable, fate: str) -> None:
+        """Count what a durable record owes, and wake whoever has something to do. `fate` is that of its `Recorded`.
+
+        Repeats and conflicts owe nothing: what the first was owed is under way already.
+        """
+        if fate == "counted":
+            self.wake_credit()
+        elif fate != "recorded":
+            return
+        for owed in item.owed:
+            self.telemetry.delivery_owed(site, owed.destination, owed.fate)
+            if owed.fate == "waiting":
+                self.nudge(site, owed.destination)
 
     def remember_refusals(self, subject_key: bytes, denied: int) -> None:
         """Keep what a subject refuses now, so that events already on their way meet it."""

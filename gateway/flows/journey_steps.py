@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from gateway.conversions import Counted
-from gateway.conversions.adjustments import EFFECTS, Adjustment, apply
+from gateway.conversions.adjustments import EFFECTS, apply
 from gateway.conversions.adjustments import REASONS as WHY_ADJUSTED
 from gateway.conversions.claims import VALUE_SOURCES
+from gateway.flows.adjust import adjustment_of
 from gateway.flows.assemble import Facts
 from gateway.money import major_text
 from gateway.times import utc_text
@@ -65,17 +66,6 @@ async def visit_events(
     return [shown for _, shown in ordered[-EVENTS_MAX:]]
 
 
-def _adjustment(row: "AdjustmentRow") -> Adjustment:
-    return Adjustment(
-        id=row.adjustment_id,
-        kind=row.kind,
-        at_ms=row.at_ms,
-        amount_minor=row.amount_minor,
-        currency=row.currency,
-        reason=row.reason,
-    )
-
-
 def value_history(counted: "CountedConversion", rows: "Sequence[AdjustmentRow]") -> list[dict[str, object]]:
     """What the conversion was worth from the start to now, a step for each adjustment in the order they were made."""
     first = Counted(counted.amount_minor, counted.currency, counted.value_source)
@@ -88,9 +78,9 @@ def value_history(counted: "CountedConversion", rows: "Sequence[AdjustmentRow]")
         }
     ]
     ordered = sorted(rows, key=lambda row: row.at_ms)
-    effects = apply(first, [_adjustment(row) for row in ordered]).effects
+    effects = apply(first, [adjustment_of(row) for row in ordered]).effects
     for number, row in enumerate(ordered, 1):
-        state = apply(first, [_adjustment(one) for one in ordered[:number]])
+        state = apply(first, [adjustment_of(one) for one in ordered[:number]])
         effect = effects.get(row.adjustment_id, "applied")
         steps.append(
             {

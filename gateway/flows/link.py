@@ -4,10 +4,8 @@ from typing import TYPE_CHECKING, Final
 
 from gateway import access, consent, identity
 from gateway.errors import Refusal
-from gateway.flows.judging import Said
-from gateway.flows.receive import check_origin, stored_choice
+from gateway.flows.receive import check_origin, hear
 from gateway.ids import RANDOM_ID_BYTES, random_id
-from gateway.times import DAY_MS
 
 if TYPE_CHECKING:
     from gateway.flows.house import House, SiteRooms
@@ -31,19 +29,7 @@ def link(house: "House", rooms: "SiteRooms", request: "Request", target: str) ->
     ):
         raise Refusal("field_invalid", "to")
     now_ms = house.clock.now_ms()
-    today = now_ms // DAY_MS
-    token, _ = identity.recognise(
-        rooms.keys, identity.cookie_values(request.cookie, rooms.id_cookie), today, rooms.site.id_days
-    )
-    receipt = identity.read_receipt(rooms.keys, identity.cookie_values(request.cookie, rooms.consent_cookie), now_ms)
-    said = Said(
-        stored=stored_choice(rooms, receipt, now_ms),
-        sec_gpc=request.sec_gpc,
-        dnt=request.dnt,
-        cookie=request.cookie_octets,
-        place=house.place_of(request.place, request.address),
-        now_ms=now_ms,
-    )
+    token, _, said = hear(house, rooms, request, now_ms)
     judgement = rooms.judge(said, None).own
     if token is None or not consent.keeps_visitor(judgement, rooms.id_needs):
         return None

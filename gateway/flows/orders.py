@@ -139,12 +139,7 @@ async def _record(
         return "duplicate"
     house.telemetry.events_received(rooms.id, "signed", len(items), tuple(marks))
     for item, recorded in zip(items, submitted.recorded, strict=True):
-        if recorded.fate == "counted":
-            house.wake_credit()
-        for owed in item.owed if recorded.fate in {"recorded", "counted"} else ():
-            house.telemetry.delivery_owed(rooms.id, owed.destination, owed.fate)
-            if owed.fate == "waiting":
-                house.nudge(rooms.id, owed.destination)
+        house.stored(rooms.id, item, recorded.fate)
     fates = {recorded.fate for recorded in submitted.recorded}
     return next(fate for fate in ("counted", "recorded", "duplicate") if fate in fates)
 

@@ -21,6 +21,7 @@ from gateway.signals.carried import StoredChoice
 from gateway.times import DAY_MS
 
 if TYPE_CHECKING:
+    from gateway.event import Submitted
     from gateway.flows.house import House, SiteRooms
     from gateway.identity import Receipt
 
@@ -53,8 +54,7 @@ async def collect(house: "House", rooms: "SiteRooms", request: Request) -> Colle
     """Take a `POST /collect`. Raises Refusal, or a StoreError when nothing could be made durable."""
     prepared = prepare(house, rooms, request)
     if prepared.submission is not None:
-        await house.store.submit(prepared.submission)
-        tell(house, rooms, prepared)
+        tell(house, rooms, prepared, await house.store.submit(prepared.submission))
     return prepared.collected
 
 
@@ -75,20 +75,17 @@ async def collect_pixel(house: "House", rooms: "SiteRooms", request: Request) ->
     parsed = native.read_pixel(request.query, request.referer, _arrived(house, rooms, request, now_ms))
     prepared = _prepared(house, rooms, request, now_ms, parsed, marks)
     if prepared.submission is not None:
-        await house.store.submit(prepared.submission)
-        tell(house, rooms, prepared)
+        tell(house, rooms, prepared, await house.store.submit(prepared.submission))
     return prepared.collected
 
 
-def tell(house: "House", rooms: "SiteRooms", prepared: Prepared) -> None:
-    """Count what became durable, and wake the destinations that are owed something."""
+def tell(house: "House", rooms: "SiteRooms", prepared: Prepared, submitted: "Submitted") -> None:
+    """Count what became durable, and wake whoever has something to do."""
     items = prepared.submission.items if prepared.submission is not None else ()
     house.telemetry.events_received(rooms.id, "browser", len(items), prepared.collected.marks)
-    for item in items:
-        for owed in item.owed:
-            house.telemetry.delivery_owed(rooms.id, owed.destination, owed.fate)
-            if owed.fate == "waiting":
-                house.nudge(rooms.id, owed.destination)
+    for item, recorded in zip(items, submitted.recorded, strict=True):
+        if not item.plain:
+            house.stored(rooms.id, item, recorded.fate)
 
 
 def check_origin(rooms: "SiteRooms", request: Request) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 from gateway.conversions import Counted
 from gateway.conversions.adjustments import Adjustment, apply, check_adjustment
 from gateway.event import ConversionClaim, Recordable, Recorded
+from gateway.flows.adjust import adjustment_of
 
 if TYPE_CHECKING:
     from gateway.stores.contract import Store
-    from gateway.stores.contract_credit import AdjustmentRow
 
 __all__ = ["Rehearsal"]
 
@@ -75,24 +75,13 @@ class Rehearsal:
         for known in await self._store.conversions_of_order(self._site, order_id):
             if known.goal == goal:
                 rows = await self._store.adjustments_of(self._site, known.conversion_id)
-                history = [_adjustment(row) for row in rows]
+                history = [adjustment_of(row) for row in rows]
                 counted = Counted(known.amount_minor, known.currency, known.value_source)
                 check_adjustment(adjustment, counted, history)
                 effect = apply(counted, [*history, adjustment]).effects[adjustment.id]
                 return "update", known.conversion_id, effect
         check_adjustment(adjustment, None, ())
         return "update", None, None if self._met.holds(f"{goal}\x1fo:{order_id}") else "waiting"
-
-
-def _adjustment(row: "AdjustmentRow") -> Adjustment:
-    return Adjustment(
-        id=row.adjustment_id,
-        kind=row.kind,
-        at_ms=row.at_ms,
-        amount_minor=row.amount_minor,
-        currency=row.currency,
-        reason=row.reason,
-    )
 
 
 class _Met:

@@ -115,12 +115,7 @@ async def _left(house: "House", rooms: "SiteRooms", timer: "DueTimer", now_ms: i
     if recorded.fate == "duplicate":
         return "cart_told_before"
     house.telemetry.events_received(rooms.id, "server", 1, marks)
-    if recorded.fate == "counted":
-        house.wake_credit()
-    for owed in item.owed:
-        house.telemetry.delivery_owed(rooms.id, owed.destination, owed.fate)
-        if owed.fate == "waiting":
-            house.nudge(rooms.id, owed.destination)
+    house.stored(rooms.id, item, recorded.fate)
     return "cart_left"
 
 

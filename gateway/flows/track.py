@@ -288,13 +288,7 @@ async def _guessed(
 def _tell(house: "House", rooms: "SiteRooms", item: "Recordable", recorded: "Recorded", marks: tuple[str, ...]) -> None:
     """Count what became durable, and wake whoever has something to do."""
     house.telemetry.events_received(rooms.id, "token", 1, marks)
-    if recorded.fate != "counted":
-        return
-    house.wake_credit()
-    for owed in item.owed:
-        house.telemetry.delivery_owed(rooms.id, owed.destination, owed.fate)
-        if owed.fate == "waiting":
-            house.nudge(rooms.id, owed.destination)
+    house.stored(rooms.id, item, recorded.fate)
 
 
 # ------------------------------------------------------------------ the click

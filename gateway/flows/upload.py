@@ -254,12 +254,7 @@ class Upload:
         house, site = self._house, self._rooms.id
         house.telemetry.events_received(site, "server", len(ready), tuple([m for one in ready for m in one.marks]))
         for one, answer in zip(ready, recorded, strict=True):
-            for owed in one.item.owed if answer.fate in {"recorded", "counted"} else ():
-                house.telemetry.delivery_owed(site, owed.destination, owed.fate)
-                if owed.fate == "waiting":
-                    house.nudge(site, owed.destination)
-            if answer.fate == "counted":
-                house.wake_credit()
+            house.stored(site, one.item, answer.fate)
 
     # -------------------------------------------------------------- what takes a sale back
 

@@ -180,7 +180,7 @@ class Hit:
         try:
             self._prepared = self._prepare(body)
             if self._prepared.submission is None:
-                self._answer()
+                self._answer(None)
             else:
                 self._door.house.store.submit(self._prepared.submission).add_done_callback(self._committed)
         except Exception as error:  # noqa: BLE001 - the same last resort as in Door.answer
@@ -222,15 +222,15 @@ class Hit:
             self._refuse(error)
             return
         try:
-            self._answer()
+            self._answer(submitted.result())
         except Exception as fault:  # noqa: BLE001 - it is stored, but a connection must not wait for ever
             self._refuse(fault)
 
-    def _answer(self) -> None:
+    def _answer(self, submitted: "Submitted | None") -> None:
         rooms, prepared = self._rooms, self._prepared
         assert rooms is not None and prepared is not None  # noqa: S101, PT018 - `take` made both
-        if prepared.submission is not None:
-            receive.tell(self._door.house, rooms, prepared)
+        if submitted is not None:
+            receive.tell(self._door.house, rooms, prepared, submitted)
         self._connection.answer(_taken(rooms, self._origin, prepared.collected))
 
     def _refuse(self, error: Exception) -> None:

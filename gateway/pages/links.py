@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from gateway.pages.templating import ENVIRONMENT
 
 __all__ = ["POLICY", "lead_page", "preview_page", "problem_page"]
 
@@ -25,13 +25,6 @@ POLICY: Final = (
 )
 """The content policy of all pages here."""
 
-_ENVIRONMENT: Final = Environment(
-    loader=PackageLoader("gateway.pages"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 _EN: Final[dict[str, str]] = {
     "lead_title": "Where this link leads",
@@ -87,5 +80,5 @@ def problem_page(code: str, *, language: str) -> bytes:
 
 
 def _page(template: str, language: str, **values: object) -> bytes:
-    text = _ENVIRONMENT.get_template(template).render(lang=language, t=TEXTS[language], style=_STYLE, **values)
+    text = ENVIRONMENT.get_template(template).render(lang=language, t=TEXTS[language], style=_STYLE, **values)
     return text.encode("utf-8")

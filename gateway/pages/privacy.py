@@ -7,19 +7,11 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from gateway.pages.privacy_texts import LANGUAGES, MONTHS, TEXTS
+from gateway.pages.templating import ENVIRONMENT
 
 __all__ = ["NOTES", "STYLE", "language_for", "privacy_page", "problem_page"]
 
-_ENVIRONMENT: Final = Environment(
-    loader=PackageLoader("gateway.pages"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 STYLE: Final = (resources.files("gateway.pages") / "templates" / "privacy.css").read_bytes()
 
 NOTES: Final = frozenset(name.removeprefix("done_") for name in TEXTS["en"] if name.startswith("done_"))
@@ -41,7 +33,7 @@ def language_for(accept_language: str | None, default: str) -> str:
 def privacy_page(seen: object, *, name: str, language: str, token: str, note: str | None) -> bytes:
     """The page of a `flows.disclose.Seen`. `name` is what the site is called in its heading; `note` is one of NOTES, or None."""
     texts = TEXTS[language]
-    text = _ENVIRONMENT.get_template("privacy.html").render(
+    text = ENVIRONMENT.get_template("privacy.html").render(
         seen=seen,
         name=name,
         lang=language,
@@ -58,7 +50,7 @@ def problem_page(code: str, *, language: str) -> bytes:
     """What a person reads instead of a refusal. `code` is a code of errors.CODES."""
     texts = TEXTS[language]
     sentence = texts.get(f"problem_{code}", texts["problem_other"])
-    text = _ENVIRONMENT.get_template("privacy_problem.html").render(lang=language, t=texts, sentence=sentence)
+    text = ENVIRONMENT.get_template("privacy_problem.html").render(lang=language, t=texts, sentence=sentence)
     return text.encode("utf-8")
 
 

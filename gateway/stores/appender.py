@@ -35,7 +35,7 @@ __all__ = [
     "COMMITS_PER_LOOK",
     "EVENTS",
     "Answer",
-    "Lead",
+    "Rows",
     "answer_of",
     "framed",
     "main",
@@ -58,7 +58,7 @@ _LENGTH: Final = struct.Struct("<I")
 _PAGES_KIB: Final = 8_192
 
 
-class Lead(msgspec.Struct, array_like=True):
+class Rows(msgspec.Struct, array_like=True):
     """What the gateway sends: rows to be made durable."""
 
     rows: Sequence[Sequence[object]]
@@ -78,11 +78,11 @@ class Answer(msgspec.Struct, array_like=True):
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode_lead: Final = msgspec.msgpack.Decoder(Lead).decode
+_decode_rows: Final = msgspec.msgpack.Decoder(Rows).decode
 answer_of: Final = msgspec.msgpack.Decoder(Answer).decode
 
 
-def framed(message: Lead | Answer) -> bytes:
+def framed(message: Rows | Answer) -> bytes:
     """A message as bytes with its length in front."""
     body = _encode(message)
     return _LENGTH.pack(len(body)) + body
@@ -153,7 +153,7 @@ def _serve(db: sqlite3.Connection, link: socket.socket, stream: io.BufferedReade
 
 def _written(db: sqlite3.Connection, body: bytes) -> Answer:
     try:
-        return Answer(EVENTS.write(db, _decode_lead(body).rows))
+        return Answer(EVENTS.write(db, _decode_rows(body).rows))
     except sqlite3.Error as error:
         return Answer(
             error_code=getattr(error, "sqlite_errorcode", 0) or sqlite3.SQLITE_ERROR,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.errors import StoreBusy
-from gateway.stores.appender import Answer, Lead, answer_of, framed, read_frames
+from gateway.stores.appender import Answer, Rows, answer_of, framed, read_frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +95,8 @@ class Appending(asyncio.Protocol):
             async with asyncio.timeout(START_S):
                 await asyncio.shield(self._ready)
         except BaseException:
+            if self._transport is None:
+                ours.close()  # the process ends with its socket
             await self.stop()
             raise
 
@@ -106,7 +108,7 @@ class Appending(asyncio.Protocol):
     def send(self, rows: "Sequence[Sequence[object]]") -> None:
         """Hand over rows. Exactly one answer follows, or two when the first says that there is more."""
         if self._transport is not None:
-            self._transport.write(framed(Lead(rows)))
+            self._transport.write(framed(Rows(rows)))
 
     def data_received(self, data: bytes) -> None:
         """Take what the process says."""

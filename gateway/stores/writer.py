@@ -4,8 +4,9 @@ While a commit is being made durable, requests go on arriving and queue up; the 
 number of commits follows the disk and not the number of requests: at 2 ms a sync this stores seventeen times what one
 commit a request does. Nothing is answered before its commit has returned.
 
-The queue is bounded in records and bytes: what does not fit is refused as busy at once, and what waits longer than the
-timeout is answered busy although it may still be stored, which the unique event id makes harmless.
+The queue is bounded in records and bytes: what does not fit is refused as busy at once. What waits longer than the timeout is
+answered busy and leaves the queue; what a transaction has begun with by then may still be stored, which its unique event id
+makes harmless.
 
 Why a thread of its own and not aiosqlite here: aiosqlite hands over to its thread once per statement, and a transaction of
 a few statements pays each hand-over in latency; `tests/bench/store.py` compares both. Readers use aiosqlite.

@@ -1,7 +1,6 @@
 """Commands as an operator runs them: real processes, real files."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -20,39 +19,12 @@ from gateway import cli
 from gateway.destinations.normalize import FIELDS
 from gateway.event import Person
 from gateway.flows.normalizing import OUR_NAMES, normalize_line, normalize_one
+from tests.support.command_line import gateway
 
 pytestmark = pytest.mark.slow  # each starts a process
 
 ROOT = Path(__file__).parents[2]
 VECTORS = ROOT / "tests/vectors/normalization-meta-google.json"
-
-
-def gateway(*arguments: str, cwd: Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY")}
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments],
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        env=environment,
-        timeout=60,
-        check=False,
-    )
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-@pytest.fixture
-def installed(tmp_path: Path) -> Path:
-    done = gateway("init", "--host", "t.shop.example", "--currency", "EUR", "--site", "shop", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    settings = tmp_path / "gateway.toml"
-    settings.write_text(f"[listen]\nport = {free_port()}\nadmin_port = {free_port()}\n\n{settings.read_text()}")
-    return tmp_path
 
 
 @pytest.fixture

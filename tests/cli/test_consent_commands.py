@@ -1,9 +1,6 @@
 """`gateway consent decode` and `what-if`, as an operator runs them."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +11,7 @@ from click.testing import CliRunner, Result
 from gateway.cli import main
 from gateway.purposes import Group
 from tests.support.cases import named
+from tests.support.command_line import gateway
 from tests.support.signals import ALL, gpp_string, tc_string
 
 ROOT: Final = Path(__file__).parents[2]
@@ -23,19 +21,6 @@ VECTORS: Final = ROOT / "tests" / "vectors"
 def vectors(file: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((VECTORS / f"{file}.json").read_bytes())
     return found
-
-
-def gateway(*arguments: str, stdin: bytes | None = None, cwd: Path = ROOT) -> subprocess.CompletedProcess[bytes]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY")}
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments],
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        env=environment,
-        timeout=120,
-        check=False,
-    )
 
 
 def said(*arguments: str) -> Result:
@@ -220,7 +205,7 @@ def _of_cmp_cookies() -> list[Question]:
 def test_every_row_of_the_outside_test_data_is_answered_as_it_says(questions: list[Question], count: int) -> None:
     assert len(questions) == count
     stdin = b"".join(json.dumps(asked).encode() + b"\n" for _, asked, _ in questions)
-    done = gateway("consent", "decode", "--jsonl", stdin=stdin)
+    done = gateway("consent", "decode", "--jsonl", stdin=stdin, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(answers) == count, "one answer for each line, in order"
@@ -268,9 +253,8 @@ LINES: Final[list[tuple[str, bytes, str | None]]] = [
 
 def test_a_line_that_is_wrong_has_an_answer_and_the_next_one_is_read() -> None:
     good = b'{"us_privacy":"1YYN"}'
-    done = gateway(
-        "consent", "decode", "--jsonl", stdin=b"\n".join(line + b"\n" + good for _, line, _ in LINES) + b"\n\n"
-    )
+    stdin = b"\n".join(line + b"\n" + good for _, line, _ in LINES) + b"\n\n"
+    done = gateway("consent", "decode", "--jsonl", stdin=stdin, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, b"")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(answers) == 2 * len(LINES)
@@ -284,7 +268,7 @@ def test_a_line_that_is_wrong_has_an_answer_and_the_next_one_is_read() -> None:
 
 def test_several_signals_of_one_line_are_answered_beside_each_other() -> None:
     line = json.dumps({"tcf": tc_string(), "gpp": "x", "us_privacy": "1YYN", "ac": "2~~dv.", "gcs": "G111"}).encode()
-    answer = json.loads(gateway("consent", "decode", "--jsonl", stdin=line).stdout)
+    answer = json.loads(gateway("consent", "decode", "--jsonl", stdin=line, cwd=ROOT).stdout)
     assert set(answer) == {"tcf", "gpp", "us_privacy", "ac", "consent_mode"}
     assert answer["gpp"] == {"error": "header_type"}
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import socket
 import sqlite3
@@ -17,40 +16,14 @@ from typing import Any
 
 import pytest
 
+from tests.support.command_line import gateway
+
 pytestmark = pytest.mark.slow  # each starts a process
 
 NOW = datetime.now(UTC)  # noqa: TID251 - the commands run by the real clock
 TODAY = (NOW - timedelta(hours=1)).strftime("%Y-%m-%d")
 AT = (NOW - timedelta(hours=1)).strftime("%Y-%m-%d %H:%M:%S")
 HEADER = "goal,order_id,time,value,currency,status\n"
-
-
-def gateway(*arguments: str, cwd: Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY")}
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments],
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        env=environment,
-        timeout=60,
-        check=False,
-    )
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-@pytest.fixture
-def installed(tmp_path: Path) -> Path:
-    done = gateway("init", "--host", "t.shop.example", "--currency", "EUR", "--site", "shop", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    settings = tmp_path / "gateway.toml"
-    settings.write_text(f"[listen]\nport = {free_port()}\nadmin_port = {free_port()}\n\n{settings.read_text()}")
-    return tmp_path
 
 
 @pytest.fixture(params=["serving", "alone"])

@@ -134,6 +134,33 @@ async def test_a_test_event_takes_no_order_number_from_the_real_sale(tmp_path: P
         assert shop.rows("select conversions, net_minor from goal_day") == [(1, 600)]
 
 
+async def test_a_refund_of_an_order_leaves_its_rehearsal_alone(tmp_path: Path) -> None:
+    async with running(tmp_path) as shop:
+        owner = await Owner.of(shop)
+        await shop.api("/api/v1/conversions", {**SALE, "id": "rehearsal-1", "test": True}, owner.key)
+        await shop.api("/api/v1/conversions", SALE, owner.key)
+        refund = {"adjustment_id": "refund-0001", "kind": "refund", "value": "4", "currency": "EUR"}
+        said = await shop.api("/api/v1/conversions/order:1/adjustments", refund, owner.key)
+        assert [(one["conversion_id"], one["net"]) for one in said.json()["conversions"]] == [("c1_sale-00001", "6.00")]
+        assert shop.rows("select test, net_minor from conversion order by test") == [(0, 600), (1, 1000)]
+
+
+async def test_a_conversion_of_the_browser_wakes_credit_and_its_repeat_owes_nothing(
+    tmp_path: Path, network: Network
+) -> None:
+    hook = {"destination": [destination(purposes=["advertising"], events=["purchase"])]}
+    async with running(tmp_path, network=network, shop=hook) as shop:
+        woken = shop.gateway.house.crediting.wake = (
+            asyncio.Event()
+        )  # the worker waits for the old one and clears no other
+        for _ in range(2):
+            assert (await shop.collect({**SALE, "consent": ALL})).status == 204
+            counted = shop.gateway.house.telemetry.metrics().decode()
+            owed = 'gateway_deliveries_owed_total{destination="crm",fate="waiting",site="shop"} 1.0'
+            assert owed in counted
+        assert woken.is_set()
+
+
 async def test_a_test_event_sent_twice_counts_once(tmp_path: Path) -> None:
     async with running(tmp_path) as shop:
         owner = await Owner.of(shop)
