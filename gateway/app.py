@@ -11,7 +11,7 @@ import os
 import sqlite3
 import stat
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -34,11 +34,11 @@ from gateway.vault import Vault, read_key_file
 from gateway.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from gateway.settings import Settings
 
-__all__ = ["CONTROL_SOCKET", "Gateway", "Lock", "open_house", "refuse_unsafe", "run", "start"]
+__all__ = ["CONTROL_SOCKET", "Gateway", "Lock", "open_house", "refuse_unsafe", "run", "socket_name", "start"]
 
 AIOHTTP_FLOOR: Final = (3, 14, 3)
 """Oldest aiohttp without a known fault that reaches a server like this one."""
@@ -49,6 +49,8 @@ DATABASE: Final = "gateway.db"
 KEY_FILE: Final = "keys.json"
 TOKEN_FILE: Final = "admin-token"  # noqa: S105 - the name of a file
 CONTROL_SOCKET: Final = "control.sock"
+SOCKET_NAME_MAX: Final = 107
+"""Bytes the kernel takes as the name of a socket."""
 LOCK_FILE: Final = "gateway.lock"
 SHUTDOWN_S: Final = 4.0
 """Time for requests under way when the gateway is stopped; aiohttp may take it twice. All of a stop stays below ten seconds."""
@@ -107,6 +109,19 @@ class Lock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+@contextmanager
+def socket_name(path: Path) -> "Iterator[str]":
+    """A name by which the socket at `path` can be bound or reached, also where its path is longer than the kernel takes."""
+    if len(os.fsencode(path)) <= SOCKET_NAME_MAX:
+        yield str(path)
+        return
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
+    finally:
+        os.close(descriptor)
 
 
 def admin_token(directory: Path, entropy: Entropy) -> str:
@@ -301,7 +316,8 @@ async def _listen_control(door: Door, path: Path, runners: list[web.BaseRunner])
     runners.append(runner)
     before = os.umask(0o177)
     try:
-        await web.UnixSite(runner, str(path)).start()
+        with socket_name(path) as name:
+            await web.UnixSite(runner, name).start()
     finally:
         os.umask(before)
 

@@ -17,7 +17,7 @@ import msgspec
 from aiohttp import web
 
 from gateway import telemetry
-from gateway.app import CONTROL_SOCKET, Lock, open_house
+from gateway.app import CONTROL_SOCKET, Lock, open_house, socket_name
 from gateway.errors import GatewayError, SettingsError
 from gateway.handlers.door import Door, Listener
 from gateway.handlers.routes import CONTROL, Table
@@ -88,7 +88,8 @@ async def _serve_one(house: "House", directory: Path, ask: Callable[[Path], Awai
     runner = web.ServerRunner(Listener(Door(house, Table(CONTROL), control=True)), handle_signals=False)
     await runner.setup()
     try:
-        await web.UnixSite(runner, str(socket)).start()
+        with socket_name(socket) as name:
+            await web.UnixSite(runner, name).start()
         return await ask(socket)
     finally:
         await runner.cleanup()
@@ -127,13 +128,14 @@ async def _asked(
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """The answer to one request. Raises OperationRefused, and SettingsError when nobody answers."""
     try:
-        async with (
-            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)), timeout=times) as session,
-            session.request(method, f"http://localhost{path}", data=data, headers=headers) as response,
-        ):
-            if response.status >= HTTPStatus.BAD_REQUEST:
-                raise _refusal(await response.read())
-            yield response
+        with socket_name(socket) as name:
+            async with (
+                aiohttp.ClientSession(connector=aiohttp.UnixConnector(name), timeout=times) as session,
+                session.request(method, f"http://localhost{path}", data=data, headers=headers) as response,
+            ):
+                if response.status >= HTTPStatus.BAD_REQUEST:
+                    raise _refusal(await response.read())
+                yield response
     except aiohttp.ClientConnectorError:
         raise SettingsError(["A gateway holds the lock but does not answer on its control socket"]) from None
 

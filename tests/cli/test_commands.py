@@ -10,6 +10,7 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ from gateway import cli
 from gateway.destinations.normalize import FIELDS
 from gateway.event import Person
 from gateway.flows.normalizing import OUR_NAMES, normalize_line, normalize_one
-from tests.support.command_line import gateway
+from tests.support.command_line import gateway, initialised
 
 pytestmark = pytest.mark.slow  # each starts a process
 
@@ -29,6 +30,13 @@ VECTORS = ROOT / "tests/vectors/normalization-meta-google.json"
 
 @pytest.fixture
 def serving(installed: Path) -> Iterator[tuple[Path, int]]:
+    with served(installed) as port:
+        yield installed, port
+
+
+@contextmanager
+def served(installed: Path) -> Iterator[int]:
+    """A gateway that runs while the block does. Gives its port."""
     port = int(re.findall(r"^port = (\d+)", (installed / "gateway.toml").read_text(), re.MULTILINE)[0])
     process = subprocess.Popen([sys.executable, "-m", "gateway", "serve"], cwd=installed, stderr=subprocess.PIPE)
     try:
@@ -39,7 +47,7 @@ def serving(installed: Path) -> Iterator[tuple[Path, int]]:
             except OSError:
                 assert process.poll() is None, process.stderr.read() if process.stderr else b""
                 time.sleep(0.05)
-        yield installed, port
+        yield port
     finally:
         process.terminate()
         _, log = process.communicate(timeout=30)
@@ -149,6 +157,17 @@ def test_commands_work_alike_while_the_gateway_runs_and_while_it_does_not(instal
     listed = json.loads(gateway("keys", "list", "--json", cwd=installed).stdout)["keys"]
     assert [(key["title"], key["rights"], key["sites"]) for key in listed] == [("till", ["conversions"], ["shop"])]
     assert made["key"].split("_")[2] not in json.dumps(listed)
+
+
+def test_a_data_directory_may_lie_deeper_than_the_name_of_a_socket_is_long(tmp_path: Path) -> None:
+    place = tmp_path / ("d" * 100) / "data"
+    initialised(tmp_path, "--data", str(place))
+    alone = gateway("check", "--json", cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    with served(tmp_path):
+        asked = gateway("keys", "list", "--json", cwd=tmp_path)
+        assert asked.returncode == 0, asked.stderr
+    assert not (place / "control.sock.command").exists(), "the socket of one question is gone with it"
 
 
 def test_a_running_gateway_is_asked_and_explains(serving: tuple[Path, int]) -> None:

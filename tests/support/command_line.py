@@ -30,9 +30,9 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def initialised(directory: Path) -> Path:
-    """Settings, keys and data of a new gateway for `t.shop.example`, on free ports."""
-    done = gateway("init", "--host", "t.shop.example", "--currency", "EUR", "--site", "shop", cwd=directory)
+def initialised(directory: Path, *options: str) -> Path:
+    """Settings, keys and data of a new gateway for `t.shop.example`, on free ports. `options` go to `gateway init`."""
+    done = gateway("init", "--host", "t.shop.example", "--currency", "EUR", "--site", "shop", *options, cwd=directory)
     assert done.returncode == 0, done.stderr
     settings = directory / "gateway.toml"
     settings.write_text(f"[listen]\nport = {free_port()}\nadmin_port = {free_port()}\n\n{settings.read_text()}")
