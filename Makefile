@@ -1,6 +1,6 @@
 # make run      the demo: gateway, shop and stand-ins of the ad platforms, on this machine
 # make test     everything a clean machine can show, in under 25 minutes; what CI calls
-# make check    the fast loop of a developer: lint, and every test that is not slow (3 to 4 minutes on 2 cores)
+# make check    the fast loop of a developer: lint, and what is neither slow nor thorough (under 2 minutes on 2 cores)
 # make nightly  the long proofs: hundreds of kills, power cuts, disk faults (as root)
 # make bench    speed, as ratios within one run; writes docs/reference/performance.md
 # make fresh    both commands of the README in a fresh clone
@@ -27,7 +27,7 @@ lint: setup
 	.venv/bin/python scripts/coverage.py --check
 
 check: lint
-	$(PYTEST) -q -n $(JOBS) -m "not slow and not nightly and not root"
+	$(PYTEST) -q -n $(JOBS) --hypothesis-profile=fast -m "not slow and not thorough and not nightly and not root"
 
 test: lint
 	$(PYTEST) -q -n $(JOBS) -m "not slow and not nightly"

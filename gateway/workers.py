@@ -87,10 +87,12 @@ class Workers:
         """Give the notifications of every goal a lane of their own: receivers that hang hold up nobody else's."""
         for name in await notify.waiting_names(self._house, rooms):
             self._start_notifications(rooms, name)
+        wake = self._house.lane_openers[rooms.id] = asyncio.Event()
         while not self._stopping.is_set():
+            wake.clear()
             for name in notify.names(self._house, rooms):
                 self._start_notifications(rooms, name)
-            await _wait(self._stopping, NOTIFIED_EVERY_S)
+            await _wait(wake, NOTIFIED_EVERY_S)
 
     def _start_notifications(self, rooms: "SiteRooms", name: str) -> None:
         if (rooms.id, name) in self._house.lanes:
@@ -178,6 +180,8 @@ class Workers:
         self._stopping.set()
         for wake, lane in self._lanes:
             lane.stopping = True
+            wake.set()
+        for wake in self._house.lane_openers.values():
             wake.set()
         for task in self._calm:
             task.cancel()

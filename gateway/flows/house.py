@@ -6,7 +6,7 @@ platform does not have, a webhook without declared purposes.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -120,6 +120,7 @@ class House(msgspec.Struct, kw_only=True):
     erased: dict[bytes, int] = {}
     erasures: int = 0
     lanes: dict[tuple[str, str], asyncio.Event] = {}
+    lane_openers: dict[str, asyncio.Event] = {}
     postbacks: dict[tuple[str, str], tuple[float, int]] = {}
     guesses: ClickGuesses = msgspec.field(default_factory=ClickGuesses)
     shelves: dict[str, Shelf] = {}
@@ -163,8 +164,8 @@ class House(msgspec.Struct, kw_only=True):
         return ""
 
     def nudge(self, site: str, destination: str) -> None:
-        """Tell the worker of a destination that something is due."""
-        lane = self.lanes.get((site, destination))
+        """Tell the worker of a destination that something is due, or who starts one when it has none yet."""
+        lane = self.lanes.get((site, destination)) or self.lane_openers.get(site)
         if lane is not None:
             lane.set()
 
@@ -270,7 +271,7 @@ def build(
     by_id: dict[str, SiteRooms] = {}
     by_host: dict[str, SiteRooms] = {}
     by_link_host: dict[str, SiteRooms] = {}
-    suffixes = PublicSuffixList()
+    suffixes = _public_suffixes()
     for site in settings.site:
         rooms = _site_rooms(site, vault, suffixes, supplies.lists, settings.places.source != "off", problems)
         by_id[site.id] = rooms
@@ -304,6 +305,12 @@ def problems_of(settings: Settings) -> list[str]:
         for destination in site.destination:
             _place(site, destination, problems)
     return problems
+
+
+@cache
+def _public_suffixes() -> PublicSuffixList:
+    """The list that comes with the library: ten thousand lines, read once a process."""
+    return PublicSuffixList()
 
 
 def _site_rooms(

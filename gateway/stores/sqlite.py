@@ -399,8 +399,9 @@ class SqliteStore(SqliteCredit):
         reader = self._readers[self._next_reader]
         self._next_reader = (self._next_reader + 1) % len(self._readers)
         try:
-            async with reader.execute(sql, names) as cursor:
-                return [tuple(row) for row in await cursor.fetchall()]
+            # All rows in one step: a caller that is cancelled between two would leave a read open, and with it the write-ahead
+            # file in use when the store closes.
+            return [tuple(row) for row in await reader.execute_fetchall(sql, names)]
         except sqlite3.Error as error:
             raise store_error(error) from None
 

@@ -3,14 +3,12 @@
 import hashlib
 import json
 import re
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway import consent_reference, identity, reference
 from gateway.consent import RULES_VERSION
@@ -19,11 +17,11 @@ from gateway.destinations.registry import DESTINATIONS
 from gateway.destinations.render import open_payload
 from gateway.event import Signals
 from gateway.flows.assemble import place_of
-from gateway.outbound import Network
 from gateway.purposes import ALIASES, SENSITIVE, SOURCES, Step
 from gateway.signals import noted
 from gateway.signals.cmp_platforms import PLATFORMS
 from tests.handlers.conftest import UNLIMITED
+from tests.support.nowhere import NOWHERE
 from tests.support.running import AGENT, PAGE, Running, running
 
 ROOT: Final = Path(__file__).parents[2]
@@ -114,18 +112,6 @@ def test_a_cell_is_found_by_its_headings() -> None:
 
 
 # ------------------------------------------------------------------ the table, by a running gateway
-
-
-class _Unreachable(AbstractResolver):
-    """Nothing leaves: what is owed stays where it can be looked at."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        raise OSError(None, "unreachable")
-
-    async def close(self) -> None:
-        return
 
 
 OPTIONS: Final[dict[str, dict[str, Any]]] = {
@@ -229,7 +215,7 @@ async def test_a_running_gateway_does_what_the_table_says(tmp_path: Path, settin
     write_lists(tmp_path / "data" / "gvl")
     async with running(
         tmp_path,
-        network=Network(_Unreachable(), None),
+        network=NOWHERE,
         limits=UNLIMITED,
         proxy={"trusted": ["127.0.0.1"]},
         places={"source": "header", "region_header": "cf-region-code"},

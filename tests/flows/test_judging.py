@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.event import Claim, Received, Signals
@@ -25,10 +25,11 @@ from gateway.settings import ConsentPlatform, Settings, Site
 from gateway.signals.carried import StoredChoice
 from gateway.signals.gvl import Vendor, VendorList
 from tests.support.cases import named
+from tests.support.properties import tried
 from tests.support.running import NOW_MS
 from tests.support.signals import ALL, gpp_string, tc_string
 
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 ROW: Final = Vendor(id=33, purposes=sum(1 << number for number in (1, 3, 4, 7, 8)))
 LIST: Final = VendorList(version=150, policy_version=5, last_updated_ms=0, vendors={33: ROW})

@@ -425,3 +425,14 @@ def page_view(number: int, *, days_ago: int = 0, waits: bool = False) -> Submiss
     facts = b'{"judgement":{"regime":"opt_in","granted":1,"rulings":[],"rules":"1"}}'
     row = EventRow(SITE, f"page_{number:06d}", "page_view", "browser", at_ms, at_ms, "signed", key(f"v{number}"), facts)
     return Submission((Recordable(event=row, owed=(owed,) if waits else ()),))
+
+
+async def test_stopped_while_its_workers_read_it_copies_the_write_ahead_file_back(tmp_path: Path) -> None:
+    hook = {"destination": [destination(purposes=["analytics"], events=["q1_sale"])]}
+    async with running(tmp_path, shop=hook) as shop:
+        owner = await Owner.of(shop)
+        goal = await owner.goal(value="5")
+        said = await shop.send("POST", owner.track(goal), body=b'{"order_id": "1"}')
+        assert said.status == 200
+        assert shop.count("delivery") == 1
+    assert not (tmp_path / "data" / "gateway.db-wal").exists(), "a read that nobody waits for any more kept it in use"

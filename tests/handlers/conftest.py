@@ -47,7 +47,11 @@ def nothing_complains(complaints: _Complaints) -> Iterator[None]:
     assert not heard, heard
 
 
-@pytest_asyncio.fixture(params=[True, False], ids=["fast", "plain"], scope="module", loop_scope="module")
+@pytest_asyncio.fixture(
+    params=[pytest.param(True, id="fast"), pytest.param(False, id="plain", marks=pytest.mark.thorough)],
+    scope="module",
+    loop_scope="module",
+)
 async def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     """One gateway for a whole module, twice: with the fast lane and with aiohttp's own way alone."""
     async with running(tmp_path_factory.mktemp("both"), fast=request.param, limits=UNLIMITED) as shop:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.flows.adjust import settle_waiting
 from gateway.flows.assemble import place_of
-from gateway.outbound import Network
 from tests.support.goals import Owner
+from tests.support.nowhere import NOWHERE
 from tests.support.running import NOW_MS, Running, Said, refused_with, running
 
 CONVERSIONS: Final = "/api/v1/conversions"
@@ -314,18 +313,6 @@ async def test_other_posts_below_conversions_are_unknown(owner: Owner) -> None:
 
 # ------------------------------------------------------------------ who is told
 
-
-class _Nowhere(AbstractResolver):
-    """Knows no name."""
-
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        raise OSError(None, "no such name")
-
-    async def close(self) -> None:
-        """Nothing to close."""
-
-
-NOWHERE: Final = Network(_Nowhere(), None)
 
 HOOK: Final = {
     "name": "crm", "platform": "webhook", "url": "https://hooks.crm.example/gateway",

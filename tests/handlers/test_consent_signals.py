@@ -5,7 +5,6 @@ Rows 20 and 21 of the attack list are here: strings made to hurt, and browser si
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,35 +12,22 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.destinations.render import open_payload
 from gateway.flows.assemble import place_of
-from gateway.outbound import Network
 from gateway.purposes import names
 from gateway.signals import noted
 from tests.bench.consent import OVER, WITHIN
 from tests.handlers.conftest import UNLIMITED
 from tests.support.cases import named
 from tests.support.memory import grows_at_most
+from tests.support.nowhere import NOWHERE
 from tests.support.running import AGENT, PAGE, Running, refused_with, request_bytes, running
 from tests.support.signals import ALL, entries, gpp_frame, gpp_string, tc_string
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VECTORS: Final = Path(__file__).parents[1] / "vectors"
-
-
-class _Unreachable(AbstractResolver):
-    """Nothing leaves: what is owed stays where it can be looked at."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        raise OSError(None, "unreachable")
-
-    async def close(self) -> None:
-        return
 
 
 def _webhook(name: str, purpose: str, **more: Any) -> dict[str, Any]:
@@ -77,7 +63,7 @@ async def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     async with running(
         directory,
         fast=request.param,
-        network=Network(_Unreachable(), None),
+        network=NOWHERE,
         limits=UNLIMITED,
         proxy={"trusted": ["127.0.0.1"]},
         places={"source": "header", "region_header": "cf-region-code"},

@@ -6,24 +6,22 @@ Rows are those of the attack list. What the forms do to the store and to destina
 import asyncio
 import json
 import re
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 import pytest_asyncio
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway import identity
 from gateway.errors import CODES, StoreBusy
 from gateway.flows.forms import FORM_COOKIE
-from gateway.outbound import Network
 from gateway.outcome import DeliveryFate
 from gateway.pages.privacy import NOTES, STYLE, language_for
 from gateway.pages.privacy_texts import LANGUAGES, MONTHS, TEXTS
 from gateway.purposes import PURPOSES, Step
 from tests.handlers.conftest import UNLIMITED
+from tests.support.nowhere import NOWHERE
 from tests.support.running import HOST, NOW_MS, OTHER_HOST, PAGE, Running, refused_with, request_bytes, running
 from tests.support.visitor import Document, Visitor, read
 
@@ -40,24 +38,12 @@ WEBHOOK: Final = {
 }  # fmt: skip
 
 
-class _Nowhere(AbstractResolver):
-    """No vendor is there: what is owed waits."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        raise OSError(host)
-
-    async def close(self) -> None:
-        pass
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     async with running(
         tmp_path_factory.mktemp("privacy"),
         limits=UNLIMITED,
-        network=Network(_Nowhere(), None),
+        network=NOWHERE,
         shop={"destination": [WEBHOOK], "gpc_statement": "2026-11-20"},
     ) as started:
         yield started

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import pytest
 from playwright.async_api import BrowserContext, Page, async_playwright
 
 from gateway.flows import calls
 from gateway.sandbox.demo import GATEWAY_HOST, Demo
 from tests.journeys.conftest import AGENT, FLAGS, chromium
 from tests.journeys.staging import Stage, demo_of
+
+pytestmark = pytest.mark.thorough  # a browser for every one of them
 
 SECRET: Final = "callrail-signing-key-0123456789"
 STATIC: Final = "+4930100000"

@@ -20,6 +20,8 @@ from tests.journeys.conftest import OpenContext, decide
 if TYPE_CHECKING:
     from playwright.async_api import Request
 
+pytestmark = pytest.mark.thorough  # a browser for every one of them
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.access import (
@@ -24,10 +24,11 @@ from gateway.access import (
 )
 from gateway.entropy import SeededEntropy
 from gateway.ids import is_caller_id
+from tests.support.properties import tried
 
 NOW: Final = 1_795_176_000_000
 NOW_S: Final = NOW // 1_000
-quick = settings(deadline=None, max_examples=150)
+quick = tried(150)
 ANYTHING = st.text(st.characters(exclude_categories=()))
 
 

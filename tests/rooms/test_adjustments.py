@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.conversions import Counted
@@ -22,9 +22,10 @@ from gateway.conversions.adjustments import (
 )
 from gateway.errors import Refusal
 from gateway.money import MAX_MINOR
+from tests.support.properties import tried
 
 ORDER: Final = Counted(10_000, "EUR")
-quick = settings(deadline=None, max_examples=300)
+quick = tried(300)
 
 
 def restate(at_ms: int, amount: int, currency: str = "EUR") -> Adjustment:

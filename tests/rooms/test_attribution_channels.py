@@ -3,14 +3,15 @@
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.attribution.channel_sources import SourceKind, host_is_under, kind_of_source
 from gateway.attribution.channels import CHANNELS, PAID_CLICKS, Source, channel_of, source_of
 from gateway.links import CLICK_IDS
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 # ------------------------------------------------------------------ the channel group
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.attribution.eligibility import eligible
@@ -22,8 +22,9 @@ from gateway.attribution.touches import (
     coupon_key,
 )
 from gateway.times import DAY_MS
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 AT: Final = 1_800_000_000_000
 BUYER: Final = Conversion(at_ms=AT, device="d1")
 ANNA: Final = {coupon_key("ANNA10"): Coupon("ANNA10", "ambassador:anna", "anna")}

@@ -6,7 +6,7 @@ from itertools import combinations, permutations
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.attribution import walks
@@ -26,8 +26,9 @@ from gateway.attribution.registry import MODELS, cautions, model_of
 from gateway.attribution.rule_models import linear, position, time_decay
 from gateway.attribution.shapley import PLAYERS_MAX, shapley_rate, shapley_sum
 from gateway.times import DAY_MS
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=100)
+quick = tried(100)
 RULE_MODELS: Final = [model for model in MODELS.values() if model.shares is not None]
 CHANNELS: Final = st.sampled_from(["a", "b", "c", "d", "direct"])
 
@@ -218,7 +219,7 @@ def exact_effects(journeys: Sequence[Journey], order: int) -> dict[str, Fraction
     return {channel: 1 - chance(channel) / whole if whole else Fraction(0) for channel in channels_of(journeys)}
 
 
-@settings(deadline=None, max_examples=60)
+@tried(60)
 @given(many_rows, st.integers(1, 3), st.booleans())
 def test_removal_effects_are_those_of_exact_equations(journeys: list[Journey], order: int, small: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:

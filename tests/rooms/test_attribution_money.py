@@ -5,14 +5,15 @@ from math import floor
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.attribution.counting import VERDICTS, Countable, CountMode, count
 from gateway.attribution.metrics import Figures, measure, rounded
 from gateway.attribution.splitting import round_parts, split_minor
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 WEIGHTS: Final = st.lists(st.fractions(0, 10, max_denominator=1_000), min_size=1, max_size=20).filter(any)
 
 # ------------------------------------------------------------------ splitting

@@ -7,15 +7,16 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.audit.entry import ENTRY_MAX_BYTES, commitment, consent_entry, leaf_hash
+from tests.support.properties import tried
 
 VECTORS: Final = Path(__file__).parents[1] / "vectors" / "merkle-leaves.json"
 NOW: Final = 1_795_176_000_000
 SALT: Final = hashlib.sha256(b"salt").digest()
-quick = settings(deadline=None, max_examples=100)
+quick = tried(100)
 
 
 class Leaf(msgspec.Struct, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.catalogue import (
@@ -38,11 +38,12 @@ from gateway.protocols.catalogue_wire import (
 )
 from gateway.purposes import ADVERTISING_PURPOSES, ANALYTICS
 from gateway.times import DAY_MS
+from tests.support.properties import tried
 
 NOW: Final = 1_795_176_000_000  # 2026-11-20T12:00:00Z
 TEXT: Final = "2026-11-20T12:00:00.000Z"
 KEY: Final = hashlib.sha256(b"anna@shop.example").digest()
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 
 def person_key(email: Personal) -> bytes | None:

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.consent import (
@@ -57,10 +57,11 @@ from gateway.purposes import (
     Statement,
     Step,
 )
+from tests.support.properties import tried
 
 NOW: Final = 1_795_176_000_000
 OPTIONAL: Final = ALL_PURPOSES & ~NECESSARY
-quick = settings(deadline=None, max_examples=150)
+quick = tried(150)
 
 GPC: Final = Statement(Step.OPT_OUT_SIGNAL, "sec_gpc", opted_out=SALE_OR_SHARING | TARGETED_ADVERTISING)
 

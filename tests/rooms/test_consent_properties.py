@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.consent import Policy, Shown, groups_shown, judge
@@ -36,10 +36,11 @@ from gateway.purposes import (
 from gateway.signals import cmp, gvl, noted, registry
 from gateway.signals.carried import Carried, Known, StoredChoice
 from gateway.signals.cmp_platforms import PLATFORMS
+from tests.support.properties import tried
 from tests.support.running import NOW_MS
 from tests.support.signals import ALL, gpp_string, tc_string
 
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 VECTORS: Final = Path(__file__).parents[1] / "vectors"
 
 
@@ -304,7 +305,7 @@ REFUSALS: Final[dict[str, Refusal]] = {
 }  # fmt: skip
 
 
-@settings(deadline=None, max_examples=800)
+@tried(800)
 @given(CARRIED, KNOWN, POLICIES, st.sampled_from(sorted(REFUSALS)), SET)
 @example(
     # Where an opt-out leads to a restricted mode, it must not lift what the visitor refused by an own word.

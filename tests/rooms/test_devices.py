@@ -4,11 +4,12 @@ import time
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.devices import USER_AGENT_MAX_CHARACTERS, is_prefetch, read_agent
 from gateway.event import Agent
+from tests.support.properties import tried
 
 WEBKIT: Final = "AppleWebKit/537.36 (KHTML, like Gecko)"
 CHROME: Final = f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {WEBKIT} Chrome/130.0.0.0 Safari/537.36"
@@ -148,7 +149,7 @@ def test_a_crafted_text_of_eight_kilobytes_costs_no_more_than_milliseconds(text:
     assert min(took) < 0.025
 
 
-@settings(deadline=None, max_examples=60)
+@tried(60)
 @given(text=st.text(st.characters(exclude_categories=()), min_size=1))
 def test_no_text_raises_and_what_is_said_of_it_can_be_stored(text: str) -> None:
     agent = read_agent(text)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.attribution.metrics import Figures as Counts
@@ -34,6 +34,7 @@ from gateway.protocols.goals_compat import (
     read_track_with_token,
 )
 from gateway.times import DAY_MS
+from tests.support.properties import tried
 
 MAKING: Final = Making(
     new_id=lambda: "new-id",
@@ -42,7 +43,7 @@ MAKING: Final = Making(
     preset=lambda name: PRESETS[name].goal("new-id"),
     currency="EUR",
 )
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 
 def goal_of(said: object) -> Goal:

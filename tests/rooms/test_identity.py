@@ -11,7 +11,7 @@ from itertools import permutations
 from typing import Final, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from itsdangerous import BadSignature, Signer
 from itsdangerous.encoding import base64_decode
@@ -45,13 +45,14 @@ from gateway.identity import (
 from gateway.ids import random_id
 from gateway.purposes import ADVERTISING, ALL_PURPOSES, ANALYTICS, FUNCTIONAL, NECESSARY
 from gateway.times import DAY_MS, HOUR_MS
+from tests.support.properties import tried
 
 TODAY: Final = 20_777
 NOW: Final = TODAY * DAY_MS + 15 * HOUR_MS
 LIFE_DAYS: Final = 390
 CLICK_DAYS: Final = 90
 
-quick = settings(deadline=None, max_examples=150)
+quick = tried(150)
 
 
 def secret(name: str) -> bytes:

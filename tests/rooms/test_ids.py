@@ -3,7 +3,7 @@
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.ids import (
@@ -15,8 +15,9 @@ from gateway.ids import (
     is_random_id,
     random_id,
 )
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 TIMES = st.integers(0, 2**48 - 1)
 RANDOM = st.binary(min_size=EVENT_ID_BYTES, max_size=EVENT_ID_BYTES)
 

@@ -4,13 +4,14 @@ from typing import Any, Final
 
 import pytest
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.catalogue import Link, Variant
 from gateway.errors import Refusal
 from gateway.links.clicks import (
     Click,
+    browser_key,
     burst_key,
     check_variants,
     choose_variant,
@@ -19,8 +20,9 @@ from gateway.links.clicks import (
     repeat_key,
     wants_preview,
 )
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 
 def judged(method: str = "GET", query: str = "", **said: Any) -> Click:
@@ -160,28 +162,32 @@ DAY_KEY: Final = bytes(range(32))
 
 
 def test_a_repeat_is_the_same_browser_on_the_same_link_under_the_same_key() -> None:
-    key = repeat_key(DAY_KEY, "shop", "link1", "192.0.2.1", "Browser/1")
+    def key_of(day_key: bytes, site: str, link_id: str, address: str, agent: str) -> bytes:
+        return repeat_key(browser_key(day_key, site, address, agent), link_id)
+
+    key = key_of(DAY_KEY, "shop", "link1", "192.0.2.1", "Browser/1")
     assert len(key) == 16
-    assert key == repeat_key(DAY_KEY, "shop", "link1", "192.0.2.1", "Browser/1")
+    assert key == key_of(DAY_KEY, "shop", "link1", "192.0.2.1", "Browser/1")
     others = {
-        repeat_key(bytes(32), "shop", "link1", "192.0.2.1", "Browser/1"),
-        repeat_key(DAY_KEY, "other", "link1", "192.0.2.1", "Browser/1"),
-        repeat_key(DAY_KEY, "shop", "link2", "192.0.2.1", "Browser/1"),
-        repeat_key(DAY_KEY, "shop", "link1", "192.0.2.2", "Browser/1"),
-        repeat_key(DAY_KEY, "shop", "link1", "192.0.2.1", "Browser/2"),
-        burst_key(DAY_KEY, "shop", "link1", "192.0.2.1", "Browser/1"),
+        key_of(bytes(32), "shop", "link1", "192.0.2.1", "Browser/1"),
+        key_of(DAY_KEY, "other", "link1", "192.0.2.1", "Browser/1"),
+        key_of(DAY_KEY, "shop", "link2", "192.0.2.1", "Browser/1"),
+        key_of(DAY_KEY, "shop", "link1", "192.0.2.2", "Browser/1"),
+        key_of(DAY_KEY, "shop", "link1", "192.0.2.1", "Browser/2"),
+        burst_key(browser_key(DAY_KEY, "shop", "192.0.2.1", "Browser/1"), "link1"),
     }
     assert len(others) == 6
     assert key not in others
 
 
-def test_the_parts_of_a_repeat_cannot_be_shifted_into_each_other() -> None:
-    keys = {repeat_key(DAY_KEY, "a", *parts) for parts in (("bc", "d", "e"), ("b", "cd", "e"), ("b", "c", "de"))}
-    assert len(keys) == 3
+def test_the_parts_of_a_browser_cannot_be_shifted_into_each_other() -> None:
+    parts = (("bc", "d", "e"), ("b", "cd", "e"), ("b", "c", "de"), ("b1:c", "d", "e"), ("b", "c1:d", "e"))
+    assert len({browser_key(DAY_KEY, *three) for three in parts}) == len(parts)
 
 
 def test_an_agent_with_a_broken_byte_has_a_key_too() -> None:
-    assert len(burst_key(DAY_KEY, "shop", "spring", "192.0.2.1", "x\udcff")) == 16
+    assert len(browser_key(DAY_KEY, "shop", "192.0.2.1", "x\udcff")) == 32
+    assert len(burst_key(browser_key(DAY_KEY, "shop", "192.0.2.1", "x" * 1_000), "spring")) == 16
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from typing import Final
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import Refusal
 from gateway.links.codes import RESERVED_SLUGS, check_slug, click_id, fold_slug, is_click_id, random_slug
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 # ------------------------------------------------------------------ random slugs
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -23,8 +23,9 @@ from gateway.links.targets import (
     sign_target,
     verify_target,
 )
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=300)
+quick = tried(300)
 HOSTS: Final = ("shop.example", "Other.Example", "203.0.113.7", "[2001:db8::1]", "xn--mller-kva.example", "0.0.1")
 APPS: Final = ("shopapp", "javascript", "data", "intent", "https", "http")
 

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.links import (
@@ -19,8 +19,9 @@ from gateway.links import (
     read_arrival,
     read_click_ids,
 )
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=150)
+quick = tried(150)
 SHOP: Final = "https://www.shop.example/p"
 
 # ------------------------------------------------------------------ what is kept of an address

@@ -4,13 +4,14 @@ from decimal import Decimal, localcontext
 from typing import Final
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import CODES
 from gateway.money import EXPONENTS, MAX_MINOR, AmountError, exponent, major_text, minor_from_major
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 CURRENCIES = st.sampled_from(sorted(EXPONENTS))
 
 TAKEN: Final = {

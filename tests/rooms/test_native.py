@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import CODES, Refusal
@@ -30,11 +30,12 @@ from gateway.purposes import (
     NECESSARY,
 )
 from gateway.times import DAY_MS, MINUTE_MS
+from tests.support.properties import tried
 
 NOW: Final = 1_795_176_000_000
 LATE: Final = 2_180_000_000_000  # 2039-01-30
 NEW_ID: Final = "01KAGHAT00ZZZZZZZZZZZZZZZZ"
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 PHONE: Final = Device(ip=Personal("203.0.113.7"), user_agent=Personal("Agent/1"), language="de")
 
 

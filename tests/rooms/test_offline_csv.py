@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Refusal
@@ -18,8 +18,9 @@ from gateway.protocols.offline_csv import (
     TextLines,
     sniff_delimiter,
 )
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 
 def lines_of(*chunks: bytes) -> list[tuple[int, str]]:

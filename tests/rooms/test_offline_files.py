@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import CODES, Refusal
@@ -24,6 +24,7 @@ from gateway.protocols.offline import (
     read,
 )
 from gateway.purposes import AD_USER_DATA, ANALYTICS
+from tests.support.properties import tried
 
 SAMPLES: Final = Path(__file__).with_name("offline")
 NOW: Final = 1_795_176_000_000  # 2026-11-20T12:00:00Z
@@ -35,7 +36,7 @@ UPLOAD: Final = Upload(
     currency="EUR",
     row_id=lambda digest: digest.hex()[:26],
 )
-quick = settings(deadline=None, max_examples=300)
+quick = tried(300)
 
 
 def sample(name: str) -> list[Outcome]:

@@ -5,14 +5,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Refusal
 from gateway.protocols.offline_times import birth_date, read_time, read_zone, years_between
+from tests.support.properties import tried
 
 BERLIN: Final = read_zone("Europe/Berlin")
-quick = settings(deadline=None, max_examples=300)
+quick = tried(300)
 
 
 def ms(text: str) -> int:

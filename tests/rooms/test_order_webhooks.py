@@ -14,7 +14,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway import ids, links
@@ -38,6 +38,7 @@ from gateway.protocols.order_webhook import (
 from gateway.protocols.order_webhooks import ADAPTERS
 from gateway.protocols.woocommerce import decode_secret
 from gateway.times import DAY_MS, MINUTE_MS
+from tests.support.properties import tried
 
 VECTORS: Final = Path(__file__).parents[1] / "vectors/wire/webhooks.json"
 ROWS: Final[list[dict[str, Any]]] = json.loads(VECTORS.read_text())["fixtures"]
@@ -45,7 +46,7 @@ ROW: Final = {row["id"]: row for row in ROWS}
 NOW_S: Final = 1_777_856_605  # 2026-05-04
 SECRET: Final = "secret-of-the-shop"
 OLD: Final = "secret-before"
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 
 def endpoint(*, live: bool = True, currency: str | None = None, origin: str | None = None) -> Endpoint:
@@ -613,7 +614,7 @@ anything = st.one_of(
 
 
 @pytest.mark.parametrize(("name", "topic"), [(name, topic) for name in TOPICS for topic in TOPICS[name]])
-@settings(deadline=None, max_examples=60)
+@tried(60)
 @given(data=st.data())
 def test_any_values_in_known_fields_are_read_or_refused(name: str, topic: str, data: st.DataObject) -> None:
     fields = data.draw(st.dictionaries(st.sampled_from(FIELDS[name].split()), anything, max_size=12))

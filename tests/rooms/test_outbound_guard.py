@@ -8,13 +8,14 @@ from typing import Final
 import pytest
 import standardwebhooks
 from aiohttp.abc import AbstractResolver, ResolveResult
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import OutboundRefused
 from gateway.outbound import GuardedResolver, Network, Outbound, is_public, webhook_keys, webhook_signature
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=300)
+quick = tried(300)
 
 # ------------------------------------------------------------------ addresses (row 30 of the attack list)
 

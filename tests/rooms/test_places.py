@@ -1,7 +1,7 @@
 """Places: what a header or a database says becomes a place, and a place makes a site's rules stricter, never looser."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.consent import RULES_VERSION
@@ -18,8 +18,9 @@ from gateway.places import (
 )
 from gateway.purposes import Regime
 from tests.support.cases import named
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=300)
+quick = tried(300)
 
 OPT_IN, SIGNAL, OPT_OUT, NONE = Regime.OPT_IN, Regime.OPT_OUT_SIGNAL, Regime.OPT_OUT, Regime.NONE
 STRICT_FIRST = (OPT_IN, SIGNAL, OPT_OUT, NONE)

@@ -8,13 +8,14 @@ from typing import Annotated, Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Refusal
 from gateway.protocols.reading import decode, decoder, refuse_repeated_choice, refuse_repeated_consent
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=150)
+quick = tried(150)
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):

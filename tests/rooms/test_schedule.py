@@ -3,15 +3,16 @@
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.clock import ManualClock
 from gateway.entropy import SeededEntropy
 from gateway.schedule import FACTOR, OPEN_AFTER, PROBE_MS, WINDOW, Breaker, Bucket, backoff_ms
+from tests.support.properties import tried
 
 NOW: Final = 1_795_176_000_000
-quick = settings(deadline=None, max_examples=150)
+quick = tried(150)
 
 # ------------------------------------------------------------------ the back-off
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import SettingsError
 from gateway.settings import Data, Listen, Secret, Settings, Site, load, parse, placeholder, process_environment
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=100)
+quick = tried(100)
 
 MINIMAL: Final = """
 [[site]]

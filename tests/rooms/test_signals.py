@@ -3,7 +3,7 @@
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.consent import Policy, judge
@@ -24,9 +24,10 @@ from gateway.signals import registry
 from gateway.signals.carried import Carried, StoredChoice
 from gateway.signals.gpc import from_header, meaning
 from gateway.signals.own import from_claim, from_receipt
+from tests.support.properties import tried
 
 NOW: Final = 1_795_176_000_000
-quick = settings(deadline=None, max_examples=150)
+quick = tried(150)
 
 GPC: Final = {
     "a single 1": (("1",), True),

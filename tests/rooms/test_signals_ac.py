@@ -6,15 +6,16 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.signals import ac
 from gateway.signals.ac import AdditionalConsent, decode, told
 from gateway.signals.bits import TEXT_MAX, Unreadable
+from tests.support.properties import tried
 
 VECTORS: Final = Path(__file__).parents[1] / "vectors" / "tcf.json"
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):

@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.purposes import (
@@ -37,6 +37,7 @@ from gateway.signals.cmp import (
 )
 from gateway.signals.cmp_platforms import PLATFORMS, platform
 from gateway.signals.cmp_reader import COOKIE_MAX, Choice, Platform, epoch_ms, iso_ms
+from tests.support.properties import tried
 
 VECTORS: Final[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "vectors" / "cmp-cookies.json").read_text(encoding="utf-8")
@@ -47,7 +48,7 @@ NEUTRAL: Final = {"functional": FUNCTIONAL, "analytics": ANALYTICS, "advertising
 SERVICES_OF_THE_PAGE: Final = ("ga4", "matomo", "gads", "meta")
 # Two captures renamed the cookie in the platform's configuration, as the site's configuration here does.
 RENAMED: Final = {"live-11": {"cc_cookie": "my_consent"}, "live-19": {"klaro": "kc"}}
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 
 def known(name: str) -> Platform:

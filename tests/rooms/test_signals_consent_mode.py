@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.purposes import (
@@ -29,12 +29,13 @@ from gateway.signals.consent_mode_letters import (
     told_gcs,
     told_tcfd,
 )
+from tests.support.properties import tried
 
 VECTORS: Final[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "vectors" / "consent-mode.json").read_text(encoding="utf-8")
 )
 ALL_FOUR: Final = ANALYTICS | ADVERTISING_PURPOSES
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 
 def rows(*groups: str) -> list[Any]:

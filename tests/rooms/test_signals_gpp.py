@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.signals import gpp_canada_lists
@@ -17,10 +17,11 @@ from gateway.signals.gpp import SECTIONS_MAX, Gpp, decode, gpc_parts, told
 from gateway.signals.gpp_canada import CanadaString
 from gateway.signals.gpp_sections import LAYOUTS, Layout, UsSection
 from gateway.signals.tcf import Bitfield
+from tests.support.properties import tried
 
 VECTORS: Final = Path(__file__).parents[1] / "vectors" / "gpp.json"
 ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 
 class Valid(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -656,7 +657,7 @@ def any_list(draw: st.DrawFn) -> tuple[str, bool]:
     return line + (fixed_list if fixed else fibonacci_list)(pairs), fixed
 
 
-@settings(quick, max_examples=500)
+@tried(500)
 @given(any_list())
 def test_a_reading_is_exact_if_a_library_would_write_the_same_bits_again(written_as: tuple[str, bool]) -> None:
     line, fixed = written_as

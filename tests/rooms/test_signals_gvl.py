@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.signals import gvl
 from gateway.signals.bits import Unreadable
 from gateway.signals.gvl import GVL_MAX_BYTES, Refused, Vendor, VendorList, age_days, decode, read_vendor, row_for
+from tests.support.properties import tried
 
 FIXTURE: Final = (Path(__file__).parents[1] / "vectors" / "gvl-fixture.json").read_bytes()
 DAY_MS: Final = 86_400_000
 MADE_MS: Final = 1_775_750_421_000  # 2026-04-09T16:00:21Z
-quick = settings(deadline=None, max_examples=150)
+quick = tried(150)
 
 
 def read(document: bytes = FIXTURE) -> VendorList:

@@ -8,17 +8,18 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.signals import tcf
 from gateway.signals.bits import RANGES_MAX, TEXT_MAX, BitReader, Broken, Ids, Unreadable
 from gateway.signals.tcf import Bitfield, Publisher, Restriction, TcString, decode, newest, told, unusable, usable
+from tests.support.properties import tried
 
 VECTORS: Final = Path(__file__).parents[1] / "vectors" / "tcf.json"
 ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 DAY_MS: Final = 86_400_000
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 
 class Valid(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):

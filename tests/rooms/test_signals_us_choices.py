@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.purposes import SALE_OR_SHARING, SENSITIVE, SENSITIVE_DATA, TARGETED_ADVERTISING
@@ -13,10 +13,11 @@ from gateway.signals.gpp import Gpp
 from gateway.signals.gpp_sections import LAYOUTS, Layout, UsSection
 from gateway.signals.us_choices import POSITIONS, REASONS, STATE_SECTIONS, UsChoices, read
 from gateway.signals.usp import UsPrivacy
+from tests.support.properties import tried
 
 BOTH: Final = SALE_OR_SHARING | TARGETED_ADVERTISING
 ALL: Final = BOTH | SENSITIVE_DATA
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 # What every field says when nobody objects to anything.
 AGREED: Final = {"SensitiveDataProcessing": 2, "SaleOptOut": 2, "SharingOptOut": 2, "TargetedAdvertisingOptOut": 2}

@@ -3,13 +3,14 @@
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.signals.bits import TEXT_MAX, Unreadable
 from gateway.signals.usp import UsPrivacy, decode, told
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=300)
+quick = tried(300)
 
 READ: Final = {
     "opted out": ("1YYN", True, True),

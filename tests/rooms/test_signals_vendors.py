@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.purposes import (
@@ -35,9 +35,10 @@ from gateway.signals.vendors import (
     read_query,
     told,
 )
+from tests.support.properties import tried
 
 VECTORS: Final = Path(__file__).parents[1] / "vectors"
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 
 
 class Row(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):

@@ -8,13 +8,14 @@ from decimal import Decimal
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import CODES
 from gateway.pages.tables import Cell, ErrorFile, csv_line, csv_lines, json_lines, safe_cell
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=300)
+quick = tried(300)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.entropy import SeededEntropy, SystemEntropy
@@ -33,11 +33,12 @@ from gateway.vault import (
     rotate,
     write_key_file,
 )
+from tests.support.properties import tried
 
 NOW: Final = 1_795_176_000_000
 KEYS: Final = new_key_file(NOW, SeededEntropy(b"keys"))
 PLACE: Final = b"shop\x1fevent-0001\x1fmeta"
-quick = settings(deadline=None, max_examples=100)
+quick = tried(100)
 
 
 def vault(keys: KeyFile = KEYS, seed: bytes = b"vault") -> Vault:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import purposes
@@ -26,8 +26,9 @@ from gateway.outcome import FATE_SENTENCES, OPEN_FATES, REASONS, ConversionFate,
 from gateway.purposes import ALIASES, ALL_PURPOSES, PURPOSES, SENTENCES, Step, mask, names
 from gateway.settings import Secret
 from gateway.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, day_of, utc_text, year_of
+from tests.support.properties import tried
 
-quick = settings(deadline=None, max_examples=200)
+quick = tried(200)
 NOW: Final = 1_795_176_000_000  # 2026-11-20T12:00:00Z
 
 # ------------------------------------------------------------------ times

@@ -31,6 +31,7 @@ from gateway.errors import CODES
 from gateway.outbound import Network
 from gateway.settings import Settings, parse
 from gateway.vault import new_key_file, write_key_file
+from tests.support.nowhere import NOWHERE
 
 __all__ = [
     "AGENT",
@@ -446,11 +447,14 @@ async def running(
     fast: bool = True,
     clock: Clock | None = None,
     entropy: Entropy | None = None,
-    network: Network | None = None,
+    network: Network = NOWHERE,
     after_commit: Callable[[], None] | None = None,
     **sections: Any,
 ) -> AsyncIterator[Running]:
-    """A gateway for the length of a block, with its files below `directory`. `sections` go to `settings_for`."""
+    """A gateway for the length of a block, with its files below `directory`. `sections` go to `settings_for`.
+
+    It reaches nobody unless it is given a network.
+    """
     used = clock or ManualClock(NOW_MS)
     with logging_to(io.StringIO()) as log:
         settings = settings_for(directory, **sections)

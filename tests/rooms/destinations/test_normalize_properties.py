@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from hypothesis import example, given, note, settings
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 
 from gateway.destinations.hashing import EMPTY_MD5, EMPTY_SHA256
@@ -23,6 +23,7 @@ from gateway.destinations.normalize import (
     rule_of,
 )
 from gateway.destinations.normalize.text import clean
+from tests.support.properties import tried
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "normalization-meta-google.json"
 ALL_FIELDS = [(platform, field) for platform, fields in FIELDS.items() for field in fields]
@@ -82,7 +83,7 @@ NOT_REPEATABLE = {
 """Fields where a second pass may change the result, and why."""
 
 
-@settings(max_examples=400, deadline=None)
+@tried(400)
 @given(VALUES, CONTEXTS)
 @example("a" * 1_000_000, Context(year=2026))
 @example("\U0001f600" * 1_000_000, Context(year=2026))
@@ -108,7 +109,7 @@ def test_every_text_is_sent_or_dropped(value: str, context: Context) -> None:
             assert (got.send, got.sha256) == ((digest, digest) if rule.hashed else (got.normalized, None))
 
 
-@settings(max_examples=400, deadline=None)
+@tried(400)
 @given(VALUES, CONTEXTS)
 def test_doing_it_twice_changes_nothing(value: str, context: Context) -> None:
     """For results that are composed. Lower-casing and deleting can bring a letter and its accent together (`J̌` has a
@@ -122,7 +123,7 @@ def test_doing_it_twice_changes_nothing(value: str, context: Context) -> None:
         assert normalize(platform, field, once, context).normalized == once, (platform, field)
 
 
-@settings(max_examples=200, deadline=None)
+@tried(200)
 @given(VALUES, CONTEXTS)
 def test_composed_and_decomposed_texts_are_the_same(value: str, context: Context) -> None:
     composed, decomposed = (unicodedata.normalize(form, value) for form in ("NFC", "NFD"))
@@ -132,7 +133,7 @@ def test_composed_and_decomposed_texts_are_the_same(value: str, context: Context
         assert got == normalize(platform, field, decomposed, context), (platform, field)
 
 
-@settings(max_examples=200, deadline=None)
+@tried(200)
 @given(LIKELY, st.sampled_from("\u00ad\u200b\u200d\u200f\u2060\ufeff"), st.integers(0, 40), CONTEXTS)
 def test_what_nobody_sees_changes_nothing(value: str, invisible: str, at: int, context: Context) -> None:
     """In front of a combining mark it does: it keeps the mark from its letter until composing is over."""
@@ -143,7 +144,7 @@ def test_what_nobody_sees_changes_nothing(value: str, invisible: str, at: int, c
         assert got == normalize(platform, field, value, context), (platform, field)
 
 
-@settings(deadline=None)
+@tried(100)
 @given(VALUES, st.sampled_from([None, "1", "49"]))
 def test_a_phone_number_is_e164_or_nothing(value: str, code: str | None) -> None:
     text = clean(value)
@@ -151,7 +152,7 @@ def test_a_phone_number_is_e164_or_nothing(value: str, code: str | None) -> None
     assert isinstance(got, Drop) or re.fullmatch(r"\+[1-9][0-9]{6,14}", got)
 
 
-@settings(deadline=None)
+@tried(100)
 @given(VALUES)
 def test_clean_leaves_text_that_can_be_written(value: str) -> None:
     got = clean(value)
@@ -161,7 +162,7 @@ def test_clean_leaves_text_that_can_be_written(value: str) -> None:
         assert got.encode().decode() == got
 
 
-@settings(deadline=None)
+@tried(100)
 @given(
     host=st.one_of(VALUES, DOMAINS),
     fbclid=st.none() | VALUES,
