@@ -30,6 +30,7 @@ check: lint
 	$(PYTEST) -q -n $(JOBS) --hypothesis-profile=fast -m "not slow and not thorough and not nightly and not root"
 
 test: lint
+	@scripts/room.sh 1000
 	$(PYTEST) -q -n $(JOBS) -m "not slow and not nightly"
 	$(PYTEST) -q -m "slow and not nightly"
 

@@ -14,6 +14,7 @@ import hashlib
 import hmac
 import io
 import json
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -248,7 +249,7 @@ def settings_for(directory: Path, **sections: Any) -> Settings:
     kiosk = {"id": "kiosk", "hosts": [OTHER_HOST], "domains": ["kiosk.example"], "currency": "EUR"}
     raw: dict[str, Any] = {
         "listen": {"port": 0, "admin_port": 0},
-        "data": {"dir": str(install(directory))},
+        "data": {"dir": str(install(directory)), "reserve_bytes": 65_536},
         "log": {"refusals_per_minute": 0},
         "site": [{**shop, **sections.pop("shop", {})}, {**kiosk, **sections.pop("kiosk", {})}],
     }
@@ -401,6 +402,9 @@ def refused_with(said: Said, status: int, code: str, field: str | None = None) -
     error: dict[str, Any] = {"code": code, "message": CODES[code].message}
     if field is not None:
         error["field"] = field
+    if "allowed" in said.error:  # words of ours: of a closed list, and so with nothing else in them
+        error["allowed"] = said.error["allowed"]
+        assert all(re.fullmatch(r"[A-Za-z0-9_]+", word) for word in error["allowed"]), said
     assert said.json() == {"error": {**error, "docs": f"docs/reference/errors.md#{code}"}}
     assert said.header("content-type") == "application/json"
     assert said.header("cache-control") == "no-store"
