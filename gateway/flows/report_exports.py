@@ -110,19 +110,20 @@ async def _decided(house: "House", rooms: "SiteRooms", ask: "Ask", name: str) ->
     def fits(credit: "Credit") -> bool:
         return credit.share_e9 > 0 and all(getattr(credit, column) == value for column, value in of_touch.items())
 
-    async for row in pages(house, rooms.id, ask):
-        if row.test or row.fate == ConversionFate.DUPLICATE.value:
-            continue
-        decided = await house.store.attribution(row.conversion_id) if row.credit_version else None
-        credits = decided.credits if decided is not None else ()
-        if of_touch and not any(map(fits, credits)):
-            continue
-        if name == "conversions":
-            yield _conversion(shelf, row, decided)
-        else:
-            for credit in credits:
-                if not of_touch or fits(credit):
-                    yield _credit(row, decided, credit)
+    async for page in pages(house, rooms.id, ask):
+        rows = [row for row in page if not row.test and row.fate != ConversionFate.DUPLICATE.value]
+        known = await house.store.attributions([row.conversion_id for row in rows if row.credit_version])
+        for row in rows:
+            decided = known.get(row.conversion_id)
+            credits = decided.credits if decided is not None else ()
+            if of_touch and not any(map(fits, credits)):
+                continue
+            if name == "conversions":
+                yield _conversion(shelf, row, decided)
+            else:
+                for credit in credits:
+                    if not of_touch or fits(credit):
+                        yield _credit(row, decided, credit)
 
 
 def _conversion(shelf: "Shelf", row: "CountedConversion", decided: "AttributionRow | None") -> dict[str, Cell]:

@@ -1,5 +1,6 @@
 """Funnel: how many are left at each step, from the first impression to the last goal, and where most drop off."""
 
+import asyncio
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -38,14 +39,16 @@ async def funnel(house: "House", rooms: "SiteRooms", ask: "Ask") -> dict[str, ob
     if not ask.steps:
         raise Refusal("field_missing", "steps")
     shelf = house.shelves[rooms.id]
-    touches = await house.store.touch_days(rooms.id, ask.from_day, ask.upto_day, ("kind", "human"))
-    spend = await house.store.spend(rooms.id, ask.from_day, ask.upto_day)
+    touches, spend, reached = await asyncio.gather(
+        house.store.touch_days(rooms.id, ask.from_day, ask.upto_day, ("kind", "human")),
+        house.store.spend_days(rooms.id, ask.from_day, ask.upto_day, ("currency",)),
+        house.store.funnel(rooms.id, ask.steps, ask.after_ms, ask.upto_ms),
+    )
     people = [row for row in touches if row.human == "yes"]
     views = sum([row.touches for row in people if row.kind == "view"]) + sum([row.impressions or 0 for row in spend])
     steps = [_Step(code="impressions", name="Impressions", of="impressions", count=views)] if views else []
     clicks = sum([row.touches for row in people if row.kind in CLICKS])
     steps.append(_Step(code="clicks", name="Clicks", of="clicks", count=clicks))
-    reached = await house.store.funnel(rooms.id, ask.steps, ask.after_ms, ask.upto_ms)
     for goal, (conversions, persons) in zip(ask.steps, reached, strict=True):
         name = (shelf.goals.get(goal) or shelf.implied_goal(goal)).name
         steps.append(_Step(code=goal, name=name, of="persons", count=persons, conversions=conversions))

@@ -1,4 +1,4 @@
-"""Credit that no sum is kept of: by landing page, and under another model than the goals' own.
+"""Credit that no sum is kept of: under another model than the goals' own.
 
 Conversions are read one by one with the path that was stored when they were decided, so windows and exclusions are those
 of the decision. A model for single paths shares each conversion out anew, to whatever the report has rows for; a model that
@@ -7,13 +7,13 @@ so models that learn from them say so.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from gateway.attribution.journeys import DIRECT, Journey, TooMuch, TouchPath, Work
+from gateway.attribution.journeys import DIRECT, Journey, Shares, TooMuch, TouchPath, Work
 from gateway.attribution.registry import Model, cautions, model_of
 from gateway.attribution.splitting import round_parts
 from gateway.attribution.suppression import window_of
@@ -47,19 +47,21 @@ class Scanned(NamedTuple):
 async def earned_by_model(
     house: "House", rooms: "SiteRooms", ask: "Ask", columns: Sequence[str], *, fine: bool
 ) -> Scanned:
-    """Credit by columns of `Credit`, under the model that is asked for or, without one, as it was decided.
+    """Credit by columns of `Credit`, under the model that is asked for.
 
     Raises Refusal `report_too_large`, and `field_invalid` at `model` for a model that credits channels only.
     """
-    model = model_of(ask.model) if ask.model else None
+    model = model_of(ask.model)
+    if model is None:
+        raise Refusal("field_invalid", "model")
     first, last = window_of(ask.from_day, ask.upto_day) if fine else (ask.from_day, ask.upto_day)
     whole = msgspec.structs.replace(ask, from_day=first, upto_day=last)
     rows = await house.store.goal_days(rooms.id, whole.from_day, whole.upto_day, ("goal",))
     many = sum([row.conversions for row in rows if wanted(house, rooms.id, ask, row.goal)]) > SCAN_MAX
-    if model is None or model.shares is not None:
+    if model.shares is not None:
         if many and not ask.filters:
             raise Refusal("report_too_large")  # without reading what is known to be too much
-        return Scanned(await _path_by_path(house, rooms, whole, columns, model))
+        return Scanned(await _path_by_path(house, rooms, whole, columns, model.shares, milestones=model.milestones))
     if tuple(columns) != ("channel",) or ask.filters:
         raise Refusal("field_invalid", "model")
     if many:
@@ -71,24 +73,28 @@ async def earned_by_model(
 
 
 async def _path_by_path(
-    house: "House", rooms: "SiteRooms", ask: "Ask", columns: Sequence[str], model: Model | None
+    house: "House",
+    rooms: "SiteRooms",
+    ask: "Ask",
+    columns: Sequence[str],
+    shares: Callable[[TouchPath], Shares],
+    *,
+    milestones: bool,
 ) -> list[Earned]:
     found: list[Earned] = []
     shelf = house.shelves[rooms.id]
     async for row, decided in credited(house, rooms.id, ask):
         if decided is None or not decided.credits:
             continue
-        credits = decided.credits
-        if model is not None and model.shares is not None:
-            reached = await milestones_of(house, shelf, row) if model.milestones else None
-            path = _path(row, decided)
-            if reached is not None:
-                path = msgspec.structs.replace(
-                    path,
-                    lead_age_ms=_age(row, reached.lead_at_ms),
-                    opportunity_age_ms=_age(row, reached.opportunity_at_ms),
-                )
-            credits = _shared_anew(row, credits, model.shares(path))
+        path = _path(row, decided)
+        if milestones:
+            reached = await milestones_of(house, shelf, row)
+            path = msgspec.structs.replace(
+                path,
+                lead_age_ms=_age(row, reached.lead_at_ms),
+                opportunity_age_ms=_age(row, reached.opportunity_at_ms),
+            )
+        credits = _shared_anew(row, decided.credits, shares(path))
         found += [
             _earned(row, decided, credit, tuple([str(getattr(credit, column)) for column in columns]))
             for credit in credits
@@ -112,7 +118,8 @@ def _shared_anew(
     row: "CountedConversion", credits: "Sequence[Credit]", shares: Sequence[Fraction]
 ) -> "tuple[Credit, ...]":
     parts = shares_of(tuple(shares))
-    amounts, nets = split_of(row.amount_minor, shares), split_of(row.net_minor, shares)
+    amounts = split_of(row.amount_minor, shares)
+    nets = amounts if row.net_minor == row.amount_minor else split_of(row.net_minor, shares)
     return tuple(
         [
             msgspec.structs.replace(credit, share_e9=part, amount_minor=amount, net_minor=net)

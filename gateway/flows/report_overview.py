@@ -34,23 +34,20 @@ _RECENT: Final = 100
 async def overview(house: "House", rooms: "SiteRooms", ask: "Ask") -> dict[str, object]:
     """The range in one row, day by day, with the poorest campaigns and everything that is warned about."""
     store, site = house.store, rooms.id
-    days = [
-        row
-        for row in await store.goal_days(site, ask.from_day, ask.upto_day, ("day", "goal", "currency"))
-        if wanted(house, site, ask, row.goal)
-    ]
-    touches, campaigns = await asyncio.gather(
+    found, touches, campaigns, spend, (stored, all_read), alive = await asyncio.gather(
+        store.goal_days(site, ask.from_day, ask.upto_day, ("day", "goal", "currency")),
         store.touch_days(site, ask.from_day, ask.upto_day, ("day", "kind", "human")),
         table_of(house, rooms, "campaigns", msgspec.structs.replace(ask, sort="worst", limit=1_000)),
+        spend_of(house, site, ask, ()),
+        sample(house, site, ask, _TESTS_SAMPLE),
+        health(house, rooms),
     )
+    days = [row for row in found if wanted(house, site, ask, row.goal)]
     seen = [Seen((), row.day, row.kind, row.human, row.touches, row.repeats) for row in touches]
-    spend = await spend_of(house, site, ask, ())
     whole = _figures(seen, days)
     for row in spend or ():
         whole.pay(row)
-    stored, all_read = await sample(house, site, ask, _TESTS_SAMPLE)
     of_goals = await with_clicks(house, rooms, ask, whole)
-    alive = await health(house, rooms)
     return {
         **answer(rooms, "overview", "Overview", ask),
         "rows": [{**row_of({}, whole, whole, ask, spend=True), "conversions_query": drill(ask)}],

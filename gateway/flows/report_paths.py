@@ -9,7 +9,7 @@ from gateway.attribution.channels import CHANNELS
 from gateway.attribution.metrics import rounded
 from gateway.flows.report_notes import notes
 from gateway.flows.report_rows import drill, pct
-from gateway.flows.report_scan import counts, sample
+from gateway.flows.report_scan import PAGE, counts, sample
 from gateway.flows.report_sums import wanted
 from gateway.flows.report_tables import answer
 from gateway.times import DAY_MS, HOUR_MS, SECOND_MS
@@ -91,11 +91,13 @@ async def time_to_convert(house: "House", rooms: "SiteRooms", ask: "Ask") -> dic
     found, whole = await sample(house, rooms.id, ask, SAMPLE)
     seconds: dict[str, list[int]] = {row.goal: [] for row in asked}
     tests = len([row for row in found if row.test])
-    for row in found:
-        if counts(row) and row.credit_version:
-            decided = await house.store.attribution(row.conversion_id)
-            if decided is not None and decided.seconds is not None:
-                seconds.setdefault(row.goal, []).append(decided.seconds)
+    for start in range(0, len(found), PAGE):
+        timed = [row for row in found[start : start + PAGE] if counts(row) and row.credit_version]
+        decided = await house.store.attributions([row.conversion_id for row in timed])
+        for row in timed:
+            known = decided.get(row.conversion_id)
+            if known is not None and known.seconds is not None:
+                seconds.setdefault(row.goal, []).append(known.seconds)
     return {
         **answer(rooms, "time_to_convert", "Time to convert", ask),
         "rows": [

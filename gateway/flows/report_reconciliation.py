@@ -155,12 +155,7 @@ async def _destinations(
     house: "House", rooms: "SiteRooms", looked_at: "Sequence[CountedConversion]", limit: int
 ) -> list[dict[str, object]]:
     """What became of the deliveries of these conversions, destination by destination."""
-    fates: dict[str, dict[str, int]] = {}
-    for row in looked_at:
-        record = await house.store.event(row.event_id, rooms.id)
-        for delivery in record.deliveries if record is not None else ():
-            held = fates.setdefault(delivery.destination, {})
-            held[delivery.fate] = held.get(delivery.fate, 0) + 1
+    fates = await house.store.delivery_fates(rooms.id, [row.event_id for row in looked_at])
     rows = []
     for destination, held in sorted(fates.items()):
         expected = sum([count for fate, count in held.items() if fate not in _NOT_EXPECTED])

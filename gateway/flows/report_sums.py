@@ -5,7 +5,7 @@ see `attribution.suppression`; such a report reads whole windows of days, so tha
 the range that is asked for.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -157,18 +157,17 @@ def is_fine(columns: Iterable[str]) -> bool:
 
 async def seen_of(house: "House", site: str, ask: "Ask", columns: Sequence[str], *, fine: bool) -> list[Seen]:
     """Read touches by columns of `TouchDay`."""
-    by = dict.fromkeys([*(("day",) if fine else ()), "kind", "human", *columns, *ask.filters])
+    by = dict.fromkeys([*(("day",) if fine else ()), "kind", "human", *columns])
     first, last = window_of(ask.from_day, ask.upto_day) if fine else (ask.from_day, ask.upto_day)
     return [
         Seen(_key(row, columns), row.day, row.kind, row.human, row.touches, row.repeats)
-        for row in await house.store.touch_days(site, first, last, tuple(by))
-        if _matches(row, ask.filters)
+        for row in await house.store.touch_days(site, first, last, tuple(by), ask.filters)
     ]
 
 
 async def earned_of(house: "House", site: str, ask: "Ask", columns: Sequence[str], *, fine: bool) -> list[Earned]:
     """Read credit by columns of `CreditDay`."""
-    by = dict.fromkeys([*(("day",) if fine else ()), "goal", "currency", *columns, *ask.filters])
+    by = dict.fromkeys([*(("day",) if fine else ()), "goal", "currency", *columns])
     first, last = window_of(ask.from_day, ask.upto_day) if fine else (ask.from_day, ask.upto_day)
     return [
         Earned(
@@ -183,8 +182,8 @@ async def earned_of(house: "House", site: str, ask: "Ask", columns: Sequence[str
             row.seconds_e9,
             row.timed_e9,
         )
-        for row in await house.store.credit_days(site, first, last, tuple(by))
-        if _matches(row, ask.filters) and wanted(house, site, ask, row.goal)
+        for row in await house.store.credit_days(site, first, last, tuple(by), ask.filters)
+        if wanted(house, site, ask, row.goal)
     ]
 
 
@@ -192,7 +191,8 @@ async def spend_of(house: "House", site: str, ask: "Ask", columns: Sequence[str]
     """Read what was spent, None when spend is not known by these columns."""
     if not {*columns, *ask.filters} - {"campaign_name"} <= _SPEND_COLUMNS or "campaign_name" in ask.filters:
         return None
-    return [row for row in await house.store.spend(site, ask.from_day, ask.upto_day) if _matches(row, ask.filters)]
+    by = ("currency", *(column for column in columns if column in _SPEND_COLUMNS))
+    return list(await house.store.spend_days(site, ask.from_day, ask.upto_day, by, ask.filters))
 
 
 def wanted(house: "House", site: str, ask: "Ask", goal: str) -> bool:
@@ -204,10 +204,6 @@ def wanted(house: "House", site: str, ask: "Ask", goal: str) -> bool:
 
 def _key(row: "TouchDay | object", columns: Sequence[str]) -> Key:
     return tuple([str(getattr(row, column)) for column in columns])
-
-
-def _matches(row: object, filters: Mapping[str, str]) -> bool:
-    return all(getattr(row, column) == value for column, value in filters.items())
 
 
 # ------------------------------------------------------------------ adding up

@@ -128,9 +128,12 @@ async def link_metrics(house: "House", rooms: "SiteRooms", query: Mapping[str, s
     except Refusal as refusal:
         raise Refusal(refusal.code, "link_id") from None
     figures = Figures()
-    for seen in await seen_of(house, rooms.id, ask, (), fine=False):
+    touches, credit = await asyncio.gather(
+        seen_of(house, rooms.id, ask, (), fine=False), earned_of(house, rooms.id, ask, (), fine=False)
+    )
+    for seen in touches:
         figures.see(seen)
-    for earned in await earned_of(house, rooms.id, ask, (), fine=False):
+    for earned in credit:
         figures.earn(earned)
     timed = Fraction(figures.seconds_e9, figures.timed_e9) if figures.timed_e9 else None
     if period.link_id is None:

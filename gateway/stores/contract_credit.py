@@ -3,8 +3,8 @@
 Every `day` is a number of days since 1970 in UTC. Shares are billionths. Sums leave out tests.
 """
 
-from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway.event import Touch
 
 __all__ = [
+    "NO_FILTER",
     "AdjustmentApplied",
     "AdjustmentRow",
     "AttributionRow",
@@ -203,6 +204,7 @@ class CreditDay(msgspec.Struct, frozen=True):
     ambassador_id: str
     variant: str
     device: str
+    landing: str
     currency: str
     share_e9: int
     first_e9: int
@@ -240,6 +242,10 @@ class DueTimer(msgspec.Struct, frozen=True):
     subject_key: bytes
     due_at_ms: int
     payload: bytes
+
+
+NO_FILTER: Final[Mapping[str, str]] = {}
+"""Rows are summed whatever their columns hold."""
 
 
 class CreditStore(Protocol):
@@ -375,6 +381,17 @@ class CreditStore(Protocol):
         """Return the newest decision about a conversion with its credit, or an older one."""
         ...
 
+    async def attributions(self, conversion_ids: Sequence[str]) -> Mapping[str, AttributionRow]:
+        """Return the newest decision about each of many conversions, by its id; those that were not decided are missing.
+
+        For portions of hundreds: all of them are read at once.
+        """
+        ...
+
+    async def delivery_fates(self, site: str, event_ids: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+        """Count the deliveries of many events by destination and fate."""
+        ...
+
     # -------------------------------------------------------------- adjustments
 
     def put_adjustment(self, site: str, row: AdjustmentRow, applied: AdjustmentApplied | None) -> Awaitable[str]:
@@ -415,14 +432,27 @@ class CreditStore(Protocol):
         """Return what was spent, both days included."""
         ...
 
-    async def touch_days(self, site: str, from_day: int, upto_day: int, by: Sequence[str]) -> Sequence[TouchDay]:
-        """Return sums of touches over both days and those between, by some of the columns; the others are empty.
+    async def spend_days(
+        self, site: str, from_day: int, upto_day: int, by: Sequence[str], only: Mapping[str, str] = NO_FILTER
+    ) -> Sequence[SpendRow]:
+        """Return sums of what was spent, like `touch_days`; `by` holds names of SpendRow's columns up to `currency`.
 
-        `by` holds names of TouchDay's columns up to `human`.
+        Clicks and impressions are None where none of the rows summed says any.
         """
         ...
 
-    async def credit_days(self, site: str, from_day: int, upto_day: int, by: Sequence[str]) -> Sequence[CreditDay]:
+    async def touch_days(
+        self, site: str, from_day: int, upto_day: int, by: Sequence[str], only: Mapping[str, str] = NO_FILTER
+    ) -> Sequence[TouchDay]:
+        """Return sums of touches over both days and those between, by some of the columns; the others are empty.
+
+        `by` holds names of TouchDay's columns up to `human`. `only` are values that columns of texts must have.
+        """
+        ...
+
+    async def credit_days(
+        self, site: str, from_day: int, upto_day: int, by: Sequence[str], only: Mapping[str, str] = NO_FILTER
+    ) -> Sequence[CreditDay]:
         """Return sums of credit, like `touch_days`; `by` holds names of CreditDay's columns up to `currency`."""
         ...
 

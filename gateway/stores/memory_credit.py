@@ -1,6 +1,6 @@
 """The in-memory store: conversions with their credit and adjustments, and the sums that reports read."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -9,12 +9,14 @@ from gateway.errors import StoreError
 from gateway.event import ConversionClaim
 from gateway.stores.contract import ConversionRow
 from gateway.stores.contract_credit import (
+    NO_FILTER,
     AdjustmentApplied,
     AdjustmentRow,
     AttributionRow,
     CountedConversion,
     CreditDay,
     GoalDay,
+    SpendRow,
     TouchDay,
 )
 from gateway.stores.funnels import walk
@@ -23,6 +25,7 @@ from gateway.stores.sums import (
     CREDIT_COLUMNS,
     GOAL_COLUMNS,
     SECONDS_DIVISOR,
+    SPEND_COLUMNS,
     TOUCH_COLUMNS,
     Standing,
     changed_credit,
@@ -33,8 +36,6 @@ from gateway.stores.sums import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gateway.stores.memory_catalogue import Key, TouchCell
 
 __all__ = ["ConversionCell", "MemoryCredit"]
@@ -245,6 +246,10 @@ class MemoryCredit(MemoryCatalogue):
         made = self._decisions.get(conversion_id, [])
         return next((row for row in reversed(made) if version in (None, row.version)), None)
 
+    async def attributions(self, conversion_ids: Sequence[str]) -> Mapping[str, AttributionRow]:
+        """Return the newest decisions about many conversions."""
+        return {one: self._decisions[one][-1] for one in conversion_ids if self._decisions.get(one)}
+
     # -------------------------------------------------------------- adjustments
 
     async def put_adjustment(self, site: str, row: AdjustmentRow, applied: AdjustmentApplied | None) -> str:
@@ -314,18 +319,43 @@ class MemoryCredit(MemoryCatalogue):
 
     # -------------------------------------------------------------- sums
 
-    async def touch_days(self, site: str, from_day: int, upto_day: int, by: Sequence[str]) -> Sequence[TouchDay]:
-        """Return sums of touches."""
-        return _summed(TouchDay, TOUCH_COLUMNS, self._touch_days, (site, from_day, upto_day), by)
+    async def spend_days(
+        self, site: str, from_day: int, upto_day: int, by: Sequence[str], only: Mapping[str, str] = NO_FILTER
+    ) -> Sequence[SpendRow]:
+        """Return sums of what was spent."""
+        if unknown := {*by, *only} - set(SPEND_COLUMNS):
+            raise ValueError(f"there is no column {min(unknown)}")
+        found: dict[Key, list[int | None]] = {}
+        for row in await self.spend(site, from_day, upto_day):
+            if all(getattr(row, name) == value for name, value in only.items()):
+                parts = [getattr(row, name) for name in SPEND_COLUMNS]
+                key = tuple(
+                    [part if name in by else type(part)() for name, part in zip(SPEND_COLUMNS, parts, strict=True)]
+                )
+                sums = found.setdefault(key, [None, None, None])
+                for place, value in enumerate((row.amount_minor, row.clicks, row.impressions)):
+                    if value is not None:
+                        sums[place] = (sums[place] or 0) + value
+        return [
+            SpendRow(**dict(zip(SpendRow.__struct_fields__, (*key, *found[key]), strict=True))) for key in sorted(found)
+        ]
 
-    async def credit_days(self, site: str, from_day: int, upto_day: int, by: Sequence[str]) -> Sequence[CreditDay]:
+    async def touch_days(
+        self, site: str, from_day: int, upto_day: int, by: Sequence[str], only: Mapping[str, str] = NO_FILTER
+    ) -> Sequence[TouchDay]:
+        """Return sums of touches."""
+        return _summed(TouchDay, TOUCH_COLUMNS, self._touch_days, (site, from_day, upto_day), by, only)
+
+    async def credit_days(
+        self, site: str, from_day: int, upto_day: int, by: Sequence[str], only: Mapping[str, str] = NO_FILTER
+    ) -> Sequence[CreditDay]:
         """Return sums of credit."""
-        rows = _summed(CreditDay, CREDIT_COLUMNS, self._credit_days, (site, from_day, upto_day), by)
+        rows = _summed(CreditDay, CREDIT_COLUMNS, self._credit_days, (site, from_day, upto_day), by, only)
         return [msgspec.structs.replace(row, seconds_e9=row.seconds_e9 * SECONDS_DIVISOR) for row in rows]
 
     async def goal_days(self, site: str, from_day: int, upto_day: int, by: Sequence[str]) -> Sequence[GoalDay]:
         """Return sums of conversions."""
-        return _summed(GoalDay, GOAL_COLUMNS, self._goal_days, (site, from_day, upto_day), by)
+        return _summed(GoalDay, GOAL_COLUMNS, self._goal_days, (site, from_day, upto_day), by, NO_FILTER)
 
     async def paths(
         self, site: str, goal: str | None, after_ms: int, upto_ms: int, limit: int
@@ -407,13 +437,17 @@ def _summed(
     sums: "Mapping[Key, list[int]]",
     span: tuple[str, int, int],
     by: Sequence[str],
+    only: Mapping[str, str],
 ) -> list[D]:
-    """Rows of a sums table of a site and span of days, summed by some of its columns."""
-    if unknown := set(by) - set(columns):
+    """Rows of a sums table of a site and span of days that have some values, summed by some of its columns."""
+    if unknown := {*by, *only} - set(columns):
         raise ValueError(f"there is no column {min(unknown)}")
     site, from_day, upto_day = span
     found: dict[Key, list[int]] = {}
     for (own, *parts), values in sums.items():
+        has = dict(zip(columns, parts, strict=True))
+        if any(has[name] != value for name, value in only.items()):
+            continue
         if own == site and from_day <= parts[0] <= upto_day and any(values):
             named = [(part if name in by else type(part)()) for name, part in zip(columns, parts, strict=True)]
             add(found, tuple(named), values)

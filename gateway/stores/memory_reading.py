@@ -1,7 +1,7 @@
 """The in-memory store's tables, and what is read from them."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -98,6 +98,15 @@ class MemoryReading(MemoryCredit):
             ),
             default=None,
         )
+
+    async def delivery_fates(self, site: str, event_ids: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+        """Count the deliveries of many events."""
+        found: dict[str, dict[str, int]] = {}
+        for event_id in event_ids:
+            for delivery in self._of_events(site, {event_id}):
+                held = found.setdefault(delivery.row.destination, {})
+                held[delivery.row.fate] = held.get(delivery.row.fate, 0) + 1
+        return found
 
     async def event(self, event_id: str, site: str | None) -> EventRecord | None:
         """Return everything stored about one event."""

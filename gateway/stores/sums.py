@@ -9,13 +9,15 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from gateway.stores.contract_credit import AttributionRow, CreditDay, GoalDay, TouchDay
+from gateway.stores.contract_credit import AttributionRow, CreditDay, GoalDay, SpendRow, TouchDay
 from gateway.times import day_of
 
 __all__ = [
     "CREDIT_COLUMNS",
     "GOAL_COLUMNS",
+    "MONTH_DAYS",
     "SECONDS_DIVISOR",
+    "SPEND_COLUMNS",
     "TOUCH_COLUMNS",
     "WHOLE_E9",
     "CreditKey",
@@ -25,6 +27,7 @@ __all__ = [
     "changed_goal",
     "fault_of",
     "in_order",
+    "months_of",
     "split",
     "with_net",
 ]
@@ -35,18 +38,27 @@ WHOLE_E9: Final = 1_000_000_000
 SECONDS_DIVISOR: Final = 1_000_000
 """Seconds are summed by thousandths of shares: see the table `credit_day`."""
 
+MONTH_DAYS: Final = 30
+"""Days of a month, as the tables `touch_month` and `credit_month` have them: the first is a multiple of it."""
+
 TOUCH_COLUMNS: Final = TouchDay.__struct_fields__[:12]
-CREDIT_COLUMNS: Final = CreditDay.__struct_fields__[:12]
+CREDIT_COLUMNS: Final = CreditDay.__struct_fields__[:13]
 GOAL_COLUMNS: Final = GoalDay.__struct_fields__[:3]
+SPEND_COLUMNS: Final = SpendRow.__struct_fields__[:5]
 """Columns that sums are made by."""
 
 GoalKey = tuple[int, str, str]
 """Day, goal, currency."""
 
-CreditKey = tuple[int, str, str, str, str, str, str, str, str, str, str, str]
+CreditKey = tuple[int, str, str, str, str, str, str, str, str, str, str, str, str]
 """Day, goal, then the columns of CreditDay up to the currency."""
 
 K = TypeVar("K")
+
+
+def months_of(from_day: int, upto_day: int) -> tuple[int, int]:
+    """First days of the first and of the last month that lie whole in a range; the last is before the first without any."""
+    return -(-from_day // MONTH_DAYS) * MONTH_DAYS, (upto_day + 1) // MONTH_DAYS * MONTH_DAYS - MONTH_DAYS
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +112,7 @@ def _credit_sums(one: Standing) -> dict[CreditKey, tuple[int, ...]]:
     for credit in made.credits:
         key = (
             day, one.goal, credit.channel, credit.source, credit.medium, credit.campaign_name, credit.campaign_id,
-            credit.link_id, credit.ambassador_id, credit.variant, credit.device, currency,
+            credit.link_id, credit.ambassador_id, credit.variant, credit.device, credit.landing, currency,
         )  # fmt: skip
         share = credit.share_e9
         values = (

@@ -16,6 +16,8 @@ from gateway.event import Submission
 from gateway.stores.contract import Store
 from gateway.stores.contract_credit import (
     Credit,
+    CreditDay,
+    GoalDay,
     SpendRow,
     TouchDay,
 )
@@ -23,6 +25,8 @@ from gateway.stores.memory import MemoryStore
 from gateway.stores.migrate import migrate
 from gateway.stores.named_sql import statements
 from gateway.stores.sqlite import SqliteStore, open_sqlite
+from gateway.stores.summing import summed
+from gateway.stores.sums import CREDIT_COLUMNS, MONTH_DAYS, TOUCH_COLUMNS, months_of
 from tests.contract.crediting import (
     EVER,
     TODAY,
@@ -54,18 +58,46 @@ async def test_two_stores_that_are_told_the_same_know_the_same(sqlite: SqliteSto
     for seed in range(6):
         await _random_life(sqlite, seed)
         await _random_life(memory, seed)
-    columns = {
-        "touch_days": TouchDay.__struct_fields__[:12], "goal_days": ("day", "goal", "currency"),
-        "credit_days": ("day", "goal", "channel", "ambassador_id", "currency"),
+    for row in _random_spend(random.Random(5)):
+        assert await sqlite.put_spend("shop", (row,), NOW) == await memory.put_spend("shop", (row,), NOW)
+    columns: dict[str, tuple[str, ...]] = {
+        "touch_days": TouchDay.__struct_fields__[:12], "credit_days": CreditDay.__struct_fields__[:13],
+        "goal_days": GoalDay.__struct_fields__[:3], "spend_days": SpendRow.__struct_fields__[:5],
     }  # fmt: skip
+    rnd = random.Random(7)
+    spans = [
+        (TODAY + MONTH + first, TODAY + MONTH + last)
+        for first in (-3, -1, 0, 1, MONTH_DAYS)
+        for last in (0, MONTH_DAYS - 2, MONTH_DAYS - 1, MONTH_DAYS, 2 * MONTH_DAYS)
+        if first <= last
+    ]
     for name, by in columns.items():
-        for part in (by, by[:1], ()):
-            found = [list(await getattr(one, name)("shop", 0, TODAY + 99, part)) for one in (sqlite, memory)]
-            assert found[0] == found[1], (name, part)
-            assert found[0], "something was summed"
+        some = [tuple(rnd.sample(by, rnd.randrange(1, len(by)))) for _ in range(40)]
+        for part in (by, *((column,) for column in by), (), *some):
+            for span in ((0, TODAY + 99), (TODAY, TODAY + 1), *spans):
+                found = [list(await getattr(store, name)("shop", *span, part)) for store in (sqlite, memory)]
+                assert found[0] == found[1], (name, part, span)
+                assert found[0] or span in spans, "something was summed"
+    for name in ("touch_days", "credit_days", "spend_days"):
+        for column in columns[name][1:]:
+            for value in {
+                getattr(row, column) for row in await getattr(memory, name)("shop", 0, TODAY + 99, (column,))
+            }:
+                for part in ((), (column,), ("day", columns[name][-1])):
+                    asked = ("shop", 0, TODAY + 99, part, {column: value})
+                    found = [list(await getattr(store, name)(*asked)) for store in (sqlite, memory)]
+                    assert found[0] == found[1], (name, part, column, value)
+                    assert found[0], "what has the value was summed"
+    ids = [row.conversion_id for row in await memory.conversions_page("shop", after_ms=0, upto_ms=1 << 53)]
+    assert await sqlite.attributions([*ids, "unknown"]) == await memory.attributions([*ids, "unknown"])
     assert list(await sqlite.check()) == []
     total = (await sqlite.goal_days("shop", 0, TODAY + 99, ()))[0]
     assert min(total.retracted, total.duplicates, total.first_of_person, total.unattributed) > 0, "all of it happened"
+
+
+MONTH = -TODAY % MONTH_DAYS
+DAYS_AHEAD = (0, 1, MONTH, MONTH + MONTH_DAYS - 1, MONTH + MONTH_DAYS, MONTH + 2 * MONTH_DAYS)
+"""Days on which something happens, from today on: in months that a span has whole, at their edges, and behind them."""
 
 
 async def _random_life(store: Store, seed: int) -> None:
@@ -73,7 +105,7 @@ async def _random_life(store: Store, seed: int) -> None:
     rnd = random.Random(seed)
     known: dict[str, list[int]] = {}
     for step in range(60):
-        act, at = rnd.random(), NOW + rnd.randrange(3) * DAY
+        act, at = rnd.random(), NOW + rnd.choice(DAYS_AHEAD) * DAY
         if act < 0.4:
             amount = rnd.choice([None, 0, 999, 1000])
             recorded = await one(
@@ -85,7 +117,12 @@ async def _random_life(store: Store, seed: int) -> None:
             if recorded.fate == "counted" and recorded.conversion_id is not None:
                 known[recorded.conversion_id] = [0, 0]
         elif act < 0.5:
-            await store.record_click("shop", click(at=at, click_id=f"k-{seed}-{rnd.randrange(9)}"))
+            touch = click(
+                at=at, click_id=f"k-{seed}-{rnd.randrange(9)}", kind=rnd.choice(["click", "qr"]),
+                human=rnd.choice(["yes", "no", "suspect"]), campaign_name=rnd.choice(["", "spring"]),
+                link_id=rnd.choice(["link1", "link2"]), device=rnd.choice(["mobile", "desktop"]),
+            )  # fmt: skip
+            await store.record_click("shop", touch)
         elif act < 0.55:
             await store.record_repeat("shop", f"k-{seed}-{rnd.randrange(9)}")
         elif known:
@@ -110,6 +147,17 @@ async def _random_life(store: Store, seed: int) -> None:
                 assert await store.put_adjustment("shop", changed, after) == "recorded"
 
 
+def _random_spend(rnd: random.Random) -> list[SpendRow]:
+    return [
+        SpendRow(
+            day=TODAY + rnd.choice(DAYS_AHEAD), campaign_id=rnd.choice(["", "camp1"]), channel=rnd.choice(["", "ads"]),
+            source=rnd.choice(["", "g"]), currency=rnd.choice(["EUR", "USD"]), amount_minor=rnd.randrange(10**15),
+            clicks=rnd.choice([None, 0, 7]), impressions=rnd.choice([None, 9]),
+        )
+        for _ in range(40)
+    ]  # fmt: skip
+
+
 def _random_credits(rnd: random.Random, amount: int | None) -> list[Credit]:
     parts = rnd.randrange(4)
     if not parts:
@@ -120,7 +168,17 @@ def _random_credits(rnd: random.Random, amount: int | None) -> list[Credit]:
     if amount is not None:
         amounts = [*([0] * (parts - 1)), amount]
     return [
-        share(e9, amounts[place], position=place, channel=rnd.choice(["social", "email", "ads"]))
+        share(
+            e9,
+            amounts[place],
+            position=place,
+            channel=rnd.choice(["social", "email", "ads"]),
+            campaign_id=rnd.choice(["", "camp1"]),
+            campaign_name=rnd.choice(["", "spring"]),
+            link_id=rnd.choice(["", "link1"]),
+            device=rnd.choice(["mobile", "desktop"]),
+            landing=rnd.choice(["", "/a", "/b"]),
+        )
         for place, e9 in enumerate(shares)
     ]
 
@@ -128,11 +186,14 @@ def _random_credits(rnd: random.Random, amount: int | None) -> list[Credit]:
 async def test_damage_is_found_in_sums_and_credit(sqlite: SqliteStore) -> None:
     sold = await counted(sqlite, "A1")
     await sqlite.put_credit("shop", decision(sold, share(WHOLE, 1000)))
+    await sqlite.record_click("shop", click())
     assert list(await sqlite.check()) == []
     for harm, repair, word in (
         ("update goal_day set duplicates = 1", "update goal_day set duplicates = 0", "goal_day of shop"),
         ("update goal_day set seconds = 61", "update goal_day set seconds = 60", "goal_day of shop"),
         ("update credit_day set share_e9 = 1", "update credit_day set share_e9 = 1000000000", "credit_day of shop"),
+        ("update credit_month set net_minor = 1", "update credit_month set net_minor = 1000", "credit_month of shop"),
+        ("update touch_month set repeats = 1", "update touch_month set repeats = 0", "touch_month of shop"),
         ("update conversion set credit_version = 2", "update conversion set credit_version = 1", "is missing"),
         ("update credit set amount_minor = 1", "update credit set amount_minor = 1000", "the amounts credited"),
         ("update credit set share_e9 = 1", "update credit set share_e9 = 1000000000", "the shares credited"),
@@ -172,6 +233,23 @@ def _spent(channel: str) -> SpendRow:
     return SpendRow(day=TODAY, campaign_id="c", channel=channel, source="g", currency="EUR", amount_minor=100)
 
 
+MONTHS = [
+    ((0, 29), (0, 0)),
+    ((0, 59), (0, 30)),
+    ((1, 59), (30, 30)),
+    ((1, 58), (30, 0)),
+    ((29, 61), (30, 30)),
+    ((30, 30), (30, 0)),
+    ((31, 31), (60, 0)),
+    ((20_001, 20_400), (20_010, 20_370)),
+]
+
+
+@pytest.mark.parametrize(("span", "months"), MONTHS)
+def test_months_that_lie_whole_in_a_range_are_found(span: tuple[int, int], months: tuple[int, int]) -> None:
+    assert months_of(*span) == months
+
+
 # ------------------------------------------------------------------ indexes
 
 BY_INDEX = {
@@ -202,6 +280,8 @@ BY_INDEX = {
         "previous_of_person": "conversion_person (site_no=? AND person_key=? AND goal=?",
         "standing_get": "PRIMARY KEY (conversion_id=?)",
         "credits_of": "PRIMARY KEY (conversion_id=? AND version=?)",
+        "attributions": "PRIMARY KEY (conversion_id=? AND version=?)",
+        "credits_of_many": "PRIMARY KEY (conversion_id=? AND version=?)",
         "attribution_newest": "PRIMARY KEY (conversion_id=?)",
         "adjustment_known": "adjustment_once (site_no=? AND adjustment_id=?)",
         "adjustment_count": "adjustment_conversion (conversion_id=?)",
@@ -221,6 +301,8 @@ BY_INDEX = {
         "credit_days": "PRIMARY KEY (site_no=? AND day>? AND day<?)",
         "goal_days": "PRIMARY KEY (site_no=? AND day>? AND day<?)",
         "spend": "PRIMARY KEY (site_no=? AND day>? AND day<?)",
+        "spend_days": "PRIMARY KEY (site_no=? AND day>? AND day<?)",
+        "delivery_fates": "delivery_once (event_seq=?)",
         "paths": "conversion_at (site_no=? AND occurred_at_ms>? AND occurred_at_ms<?)",
         "funnel": "conversion_at (site_no=? AND occurred_at_ms>? AND occurred_at_ms<?)",
         "conversions_page": "conversion_at (site_no=? AND occurred_at_ms>? AND occurred_at_ms<?)",
@@ -237,8 +319,36 @@ def test_what_requests_and_workers_ask_is_found_by_an_index(file: str, name: str
     values: Any = dict.fromkeys(named) if named else [None] * sql.count("?")
     plan = [row[3] for row in db.execute(f"explain query plan {sql}", values)]
     assert any(BY_INDEX[file][name] in step for step in plan), plan
-    # A list that came with the question is read whole; a table never is.
-    assert not [step for step in plan if step.startswith("SCAN") and "VIRTUAL TABLE" not in step], plan
+    # A list that came with the question, and what was found by an index, are read whole; a table never is.
+    scans = [step for step in plan if step.startswith("SCAN")]
+    assert not [step for step in scans if "VIRTUAL TABLE" not in step and "(subquery" not in step], plan
+    db.close()
+
+
+@pytest.mark.parametrize(("days", "parts"), [((100, 130), 1), ((100, 199), 3)])
+@pytest.mark.parametrize(
+    ("statement", "by"),
+    [
+        ("touch_days", ()),
+        ("touch_days", ("kind", "human", "campaign_id")),
+        ("touch_days", ("kind", "human", "device")),
+        ("credit_days", ("goal", "currency", "channel")),
+        ("credit_days", ("landing",)),
+    ],
+)
+def test_sums_read_the_days_of_a_range_and_its_months_and_sort_once(
+    statement: str, by: tuple[str, ...], days: tuple[int, int], parts: int
+) -> None:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(db, NOW)
+    columns = TOUCH_COLUMNS if statement == "touch_days" else CREDIT_COLUMNS
+    sql, names = summed(statement, columns, days, by, {"link_id": "l1"})
+    plan = [row[3] for row in db.execute(f"explain query plan {sql}", {"site_no": 1, **names})]
+    found = [step for step in plan if "PRIMARY KEY (site_no=? AND day>? AND day<?)" in step]
+    assert len(found) == parts, plan
+    assert len([step for step in found if "_month" in step]) == parts // 3
+    assert not [step for step in plan if step.startswith("SCAN") and "(subquery" not in step], plan
+    assert len([step for step in plan if "TEMP B-TREE" in step]) <= 1, plan
     db.close()
 
 

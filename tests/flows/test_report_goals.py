@@ -9,6 +9,7 @@ import pytest_asyncio
 from gateway.attribution.registry import MODELS
 from gateway.catalogue import Goal
 from gateway.flows import report_models, report_scan
+from gateway.stores.contract_credit import AdjustmentApplied, AdjustmentRow
 from tests.support.reporting import Books, codes, euros, keyed, refused
 from tests.support.running import running
 
@@ -78,6 +79,22 @@ async def test_p43_time_to_convert_is_two_hours_and_leaves_out_unattributed_ones
     row = await books.row("time_to_convert")
     assert (row["average_s"], row["median_s"], row["timed"], row["conversions"]) == ("7200.0", "7200.0", 2, 3)
     assert (await books.row("channels"))["time_to_convert"] == {"average_s": "7200.0", "conversions": 2}
+
+
+async def test_p43_what_was_taken_back_and_tests_are_in_the_average_but_not_in_the_median(books: Books) -> None:
+    await books.sale("o-1", 100, credit=[books.touch(hours=1)])
+    await books.sale("o-2", 100, test=True, credit=[books.touch(hours=9)])
+    gone = await books.sale("o-3", 100, credit=[books.touch(hours=3)])
+    row = AdjustmentRow(
+        adjustment_id="adjust-1", conversion_id=gone, goal="purchase", order_id="o-3", kind="retract", amount_minor=None,
+        currency=None, reason="", at_ms=books.now_ms, received_at_ms=books.now_ms, trust="server",
+    )  # fmt: skip
+    applied = AdjustmentApplied(fate="retracted", reason="taken_back", net_minor=0, known=1)
+    assert await books.house.store.put_adjustment("shop", row, applied) == "recorded"
+    found = await books.report("time_to_convert")
+    told = {name: found["rows"][0][name] for name in ("average_s", "timed", "median_s", "sampled")}
+    assert told == {"average_s": "7200.0", "timed": 2, "median_s": "3600.0", "sampled": 1}
+    assert found["sample"] == {"conversions": 3, "tests": 1, "whole": True}
 
 
 async def test_tests_are_in_no_landing_page_and_no_other_model(books: Books) -> None:
@@ -217,7 +234,9 @@ async def test_too_many_conversions_for_another_model_are_refused_or_counted_by_
     monkeypatch.setattr(report_scan, "SCAN_MAX", 3)
     monkeypatch.setattr(report_models, "SCAN_MAX", 3)
     assert await refused(books, "channels", model="linear") == ("report_too_large", None)
-    assert await refused(books, "landing") == ("report_too_large", None)
+    assert await refused(books, "channels", model="linear", source="newsletter") == ("report_too_large", None)
+    assert await refused(books, "landing", model="linear") == ("report_too_large", None)
+    assert (await books.report("landing"))["totals"]["conversions"] == 4, "sums are kept of what was decided"
     found = await books.report("channels", model="shapley_sum", goals="all")
     assert [(row["key"]["channel"], row["conversions"]) for row in found["rows"]] == [("a", 3), ("b", 1)]
     assert "value_not_computed" in codes(found["notes"])

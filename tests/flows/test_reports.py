@@ -286,6 +286,16 @@ async def test_c02_revenue_and_cost_of_a_source_side_by_side(books: Books) -> No
     assert (money["value"], money["spend"]) == ("21.00", "7.00")
 
 
+async def test_a_report_of_one_channel_counts_what_was_spent_on_it_alone(books: Books) -> None:
+    await books.spent(700, source="google", channel="paid_search", campaign_id="a")
+    await books.spent(300, source="google", channel="paid_search", campaign_id="b", days_ago=3)
+    await books.spent(900, source="google", channel="display", campaign_id="a")
+    found = await books.report("sources", channel="paid_search")
+    assert [(row["key"]["source"], euros(row)["spend"]) for row in found["rows"]] == [("google", "10.00")]
+    found = await books.report("campaigns", channel="paid_search")
+    assert {row["key"]["campaign_id"]: euros(row)["spend"] for row in found["rows"]} == {"a": "7.00", "b": "3.00"}
+
+
 async def test_p03_sources_sort_by_what_is_asked_for(books: Books) -> None:
     await books.sale("o-1", 100, credit=[books.touch(source="a")])
     await books.sale("o-2", 900, credit=[books.touch(source="b")])

@@ -1,5 +1,6 @@
 -- Sums and lists for reports. A flag says whether to sum by a column; a column summed over is empty, a day 0.
 -- Amounts are summed in two parts, so that no amount anybody may send overflows 64 bits.
+-- `summing` cuts out of them what is asked for. The inner sums, in the order of a table's key, are made as rows are read.
 
 -- name: spend_put
 insert into spend (site_no, day, campaign_id, channel, source, currency, amount_minor, clicks, impressions, changed_at_ms)
@@ -13,6 +14,17 @@ where amount_minor is not excluded.amount_minor or clicks is not excluded.clicks
 select day, campaign_id, channel, source, currency, amount_minor, clicks, impressions from spend
 where site_no = ? and day between ? and ? order by day, campaign_id, channel, source, currency
 
+-- name: spend_days
+select
+    case when :day then day else 0 end, case when :campaign_id then campaign_id else '' end,
+    case when :channel then channel else '' end, case when :source then source else '' end,
+    case when :currency then currency else '' end,
+    sum(amount_minor / 1000000000), sum(amount_minor % 1000000000), sum(clicks), sum(impressions)
+from spend
+where site_no = :site_no and day between :from_day and :upto_day
+group by 1, 2, 3, 4, 5
+order by 1, 2, 3, 4, 5
+
 -- name: touch_days
 select
     case when :day then day else 0 end, case when :kind then kind else '' end,
@@ -22,8 +34,15 @@ select
     case when :ambassador_id then ambassador_id else '' end, case when :variant then variant else '' end,
     case when :device then device else '' end, case when :human then human else '' end,
     sum(touches), sum(repeats)
-from touch_day
-where site_no = :site_no and day between :from_day and :upto_day
+from (
+    select
+        site_no, day, kind, human, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device,
+        sum(touches) as touches, sum(repeats) as repeats
+    from touch_day
+    where site_no = :site_no and day between :from_day and :upto_day
+    group by
+        site_no, day, kind, human, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device
+)
 group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 order by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 
@@ -34,14 +53,25 @@ select
     case when :medium then medium else '' end, case when :campaign_name then campaign_name else '' end,
     case when :campaign_id then campaign_id else '' end, case when :link_id then link_id else '' end,
     case when :ambassador_id then ambassador_id else '' end, case when :variant then variant else '' end,
-    case when :device then device else '' end, case when :currency then currency else '' end,
-    sum(share_e9), sum(first_e9), sum(amount_minor / 1000000000), sum(amount_minor % 1000000000),
-    sum(net_minor / 1000000000), sum(net_minor % 1000000000), sum(seconds_e3), sum(timed_e9)
-from credit_day
-where site_no = :site_no and day between :from_day and :upto_day
-group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
-having count(*) filter (where share_e9 <> 0 or amount_minor <> 0 or net_minor <> 0) > 0
-order by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+    case when :device then device else '' end, case when :landing then landing else '' end,
+    case when :currency then currency else '' end,
+    sum(share_e9), sum(first_e9), sum(amount), sum(amount_rest), sum(net), sum(net_rest), sum(seconds_e3), sum(timed_e9)
+from (
+    select
+        site_no, day, goal, currency, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, landing,
+        sum(share_e9) as share_e9, sum(first_e9) as first_e9,
+        sum(amount_minor / 1000000000) as amount, sum(amount_minor % 1000000000) as amount_rest,
+        sum(net_minor / 1000000000) as net, sum(net_minor % 1000000000) as net_rest,
+        sum(seconds_e3) as seconds_e3, sum(timed_e9) as timed_e9,
+        sum(share_e9 <> 0 or amount_minor <> 0 or net_minor <> 0) as told
+    from credit_day
+    where site_no = :site_no and day between :from_day and :upto_day
+    group by
+        site_no, day, goal, currency, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, landing
+)
+group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+having sum(told) > 0
+order by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
 
 -- name: goal_days
 select
@@ -70,6 +100,14 @@ select goal, coalesce(person_key, visitor_key), occurred_at_ms from conversion
 where site_no = :site_no and occurred_at_ms between :after_ms and :upto_ms and fate = 'counted' and test = 0
   and goal in (select value from json_each(:goals))
 order by occurred_at_ms
+
+-- name: delivery_fates
+select d.destination, d.fate, count(*)
+from json_each(:ids) j
+cross join event e on e.site_no = :site_no and e.event_id = j.value
+cross join delivery d on d.event_seq = e.seq
+group by d.destination, d.fate
+order by min(j.key), d.destination
 
 -- name: conversions_page
 select s.site, c.conversion_id, e.event_id, c.goal, c.goal_version, c.order_id, c.amount_minor, c.currency, c.value_source, c.net_minor, c.click_id, c.coupons, c.campaign_id, c.test, c.fate, c.reason, c.occurred_at_ms, e.received_at_ms, e.trust, e.visitor_key, e.person_key, c.credit_version, e.facts
@@ -127,14 +165,38 @@ limit 20
 
 -- name: check_credit_day
 select s.site, day, goal, currency from (
-    select site_no, day, goal, currency, channel, link_id, ambassador_id, share_e9, amount_minor, net_minor from credit_day
+    select site_no, day, goal, currency, channel, link_id, ambassador_id, landing, share_e9, amount_minor, net_minor
+    from credit_day
     union all
     select c.site_no, c.occurred_at_ms / 86400000, c.goal, coalesce(c.currency, ''), r.channel, r.link_id, r.ambassador_id,
-        -r.share_e9, -coalesce(r.amount_minor, 0), -coalesce(r.net_minor, 0)
+        r.landing, -r.share_e9, -coalesce(r.amount_minor, 0), -coalesce(r.net_minor, 0)
     from conversion c join credit r on r.conversion_id = c.conversion_id and r.version = c.credit_version
     where c.test = 0
 ) join site s using (site_no)
 where day >= (select from_day from sums_whole)
-group by s.site, day, goal, currency, channel, link_id, ambassador_id
+group by s.site, day, goal, currency, channel, link_id, ambassador_id, landing
 having sum(share_e9) <> 0 or sum(amount_minor) <> 0 or sum(net_minor) <> 0
+limit 20
+
+-- name: check_touch_month
+select s.site, month from (
+    select site_no, day as month, kind, human, campaign_id, link_id, touches, repeats from touch_month
+    union all
+    select site_no, day / 30 * 30, kind, human, campaign_id, link_id, -touches, -repeats from touch_day
+) join site s using (site_no)
+group by s.site, month, kind, human, campaign_id, link_id
+having sum(touches) <> 0 or sum(repeats) <> 0
+limit 20
+
+-- name: check_credit_month
+select s.site, month from (
+    select site_no, day as month, goal, currency, link_id, landing, share_e9, first_e9, amount_minor, net_minor, seconds_e3, timed_e9
+    from credit_month
+    union all
+    select site_no, day / 30 * 30, goal, currency, link_id, landing, -share_e9, -first_e9, -amount_minor, -net_minor, -seconds_e3, -timed_e9
+    from credit_day
+) join site s using (site_no)
+group by s.site, month, goal, currency, link_id, landing
+having sum(share_e9) <> 0 or sum(first_e9) <> 0 or sum(amount_minor) <> 0 or sum(net_minor) <> 0
+    or sum(seconds_e3) <> 0 or sum(timed_e9) <> 0
 limit 20

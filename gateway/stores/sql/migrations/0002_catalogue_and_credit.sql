@@ -117,6 +117,7 @@ create table spend (
 
 -- Sums by day (UTC, days since 1970), kept in the transaction that changes what they sum. Tests are in none of them.
 -- `seconds_e3` sums seconds by thousandths of shares: by billionths a busy day would not fit 64 bits.
+-- In the keys stands first what reports sum by: rows of a day that are alike in it follow each other, see `report.sql`.
 create table touch_day (
     site_no integer not null,
     day integer not null,
@@ -133,7 +134,7 @@ create table touch_day (
     human text not null,
     touches integer not null,
     repeats integer not null,
-    primary key (site_no, day, kind, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, human)
+    primary key (site_no, day, kind, human, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device)
 ) strict, without rowid;
 
 create table credit_day (
@@ -149,6 +150,7 @@ create table credit_day (
     ambassador_id text not null,
     variant text not null,
     device text not null,
+    landing text not null,
     currency text not null,
     share_e9 integer not null,
     first_e9 integer not null,
@@ -156,8 +158,87 @@ create table credit_day (
     net_minor integer not null,
     seconds_e3 integer not null,
     timed_e9 integer not null,
-    primary key (site_no, day, goal, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, currency)
+    primary key (site_no, day, goal, currency, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, landing)
 ) strict, without rowid;
+
+-- The same by months, so that a year is not read day by day. A month is 30 days, and `day` is its first: a multiple of 30.
+-- Triggers keep them, in the transaction that changes a day and by what it changes.
+create table touch_month (
+    site_no integer not null,
+    day integer not null,
+    kind text not null,
+    channel text not null,
+    source text not null,
+    medium text not null,
+    campaign_name text not null,
+    campaign_id text not null,
+    link_id text not null,
+    ambassador_id text not null,
+    variant text not null,
+    device text not null,
+    human text not null,
+    touches integer not null,
+    repeats integer not null,
+    primary key (site_no, day, kind, human, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device)
+) strict, without rowid;
+
+create table credit_month (
+    site_no integer not null,
+    day integer not null,
+    goal text not null,
+    channel text not null,
+    source text not null,
+    medium text not null,
+    campaign_name text not null,
+    campaign_id text not null,
+    link_id text not null,
+    ambassador_id text not null,
+    variant text not null,
+    device text not null,
+    landing text not null,
+    currency text not null,
+    share_e9 integer not null,
+    first_e9 integer not null,
+    amount_minor integer not null,
+    net_minor integer not null,
+    seconds_e3 integer not null,
+    timed_e9 integer not null,
+    primary key (site_no, day, goal, currency, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, landing)
+) strict, without rowid;
+
+create trigger touch_day_begun after insert on touch_day begin
+    insert into touch_month (site_no, day, kind, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, human, touches, repeats)
+    values (new.site_no, new.day / 30 * 30, new.kind, new.channel, new.source, new.medium, new.campaign_name, new.campaign_id, new.link_id, new.ambassador_id, new.variant, new.device, new.human, new.touches, new.repeats)
+    on conflict do update set
+        touches = touches + excluded.touches, repeats = repeats + excluded.repeats;
+end;
+
+create trigger touch_day_changed after update on touch_day begin
+    insert into touch_month (site_no, day, kind, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, human, touches, repeats)
+    values (new.site_no, new.day / 30 * 30, new.kind, new.channel, new.source, new.medium, new.campaign_name, new.campaign_id, new.link_id, new.ambassador_id, new.variant, new.device, new.human, new.touches - old.touches, new.repeats - old.repeats)
+    on conflict do update set
+        touches = touches + excluded.touches, repeats = repeats + excluded.repeats;
+end;
+
+create trigger credit_day_begun after insert on credit_day begin
+    insert into credit_month (site_no, day, goal, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, landing, currency, share_e9, first_e9, amount_minor, net_minor, seconds_e3, timed_e9)
+    values (new.site_no, new.day / 30 * 30, new.goal, new.channel, new.source, new.medium, new.campaign_name, new.campaign_id, new.link_id, new.ambassador_id, new.variant, new.device, new.landing, new.currency, new.share_e9, new.first_e9, new.amount_minor, new.net_minor, new.seconds_e3, new.timed_e9)
+    on conflict do update set
+        share_e9 = share_e9 + excluded.share_e9, first_e9 = first_e9 + excluded.first_e9,
+        amount_minor = min(9000000000000000000, amount_minor + excluded.amount_minor),
+        net_minor = min(9000000000000000000, net_minor + excluded.net_minor),
+        seconds_e3 = seconds_e3 + excluded.seconds_e3, timed_e9 = timed_e9 + excluded.timed_e9;
+end;
+
+create trigger credit_day_changed after update on credit_day begin
+    insert into credit_month (site_no, day, goal, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, landing, currency, share_e9, first_e9, amount_minor, net_minor, seconds_e3, timed_e9)
+    values (new.site_no, new.day / 30 * 30, new.goal, new.channel, new.source, new.medium, new.campaign_name, new.campaign_id, new.link_id, new.ambassador_id, new.variant, new.device, new.landing, new.currency, new.share_e9 - old.share_e9, new.first_e9 - old.first_e9, new.amount_minor - old.amount_minor, new.net_minor - old.net_minor, new.seconds_e3 - old.seconds_e3, new.timed_e9 - old.timed_e9)
+    on conflict do update set
+        share_e9 = share_e9 + excluded.share_e9, first_e9 = first_e9 + excluded.first_e9,
+        amount_minor = min(9000000000000000000, amount_minor + excluded.amount_minor),
+        net_minor = min(9000000000000000000, net_minor + excluded.net_minor),
+        seconds_e3 = seconds_e3 + excluded.seconds_e3, timed_e9 = timed_e9 + excluded.timed_e9;
+end;
 
 create table goal_day (
     site_no integer not null,
