@@ -9,6 +9,7 @@ link made for one person goes there like the id of the click: where consent for 
 another ground. Only under consent is there a cookie, and only for people.
 """
 
+import asyncio
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -52,11 +53,22 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class _Visit(msgspec.Struct):
-    """What one click is recorded and answered with, as far as it is known."""
+    """One request on a link, and what its click is recorded and answered with, as far as that is known.
 
+    `browser` is the digest that tells browsers apart, empty where nothing is remembered of them. `target` is where the link
+    leads this time; `variant` is set when it is one of several. `opened` is what the request is answered with.
+    """
+
+    request: "Request"
+    link: "Link"
+    query: str
     now_ms: int
     verdict: clicks.Click
     agent: "Agent"
+    opened: "asyncio.Future[Opened]"
+    browser: bytes = b""
+    target: str = ""
+    variant: Variant | None = None
     judgement: Judgement | None = None
     token: "Token | None" = None
     own: "OwnClick" = identity.NO_CLICK
@@ -73,46 +85,70 @@ class _Visit(msgspec.Struct):
         return self.judgement is not None and bool(self.judgement.granted & ADVERTISING)
 
 
-async def open_link(
+def open_link(
     house: "House", rooms: "SiteRooms", request: "Request", link: "Link", query: str, signed: Signed | None = None
-) -> Opened:
-    """Answer a request on a link. `query` is raw; `signed` replaces the link's targets.
+) -> "asyncio.Future[Opened]":
+    """Answer a request on a link. `query` is raw; `signed` replaces the link's targets. Done when the click is durable.
 
     Raises Refusal `link_expired`, or `target_invalid` when the settings do not allow the target any more.
     """
     now_ms = house.clock.now_ms()
+    opened: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
     if link.expires_at_ms and now_ms >= link.expires_at_ms:
         if not link.expired_target:
             raise Refusal("link_expired")
-        return Opened(checked(rooms, link.expired_target), no_referrer=link.no_referrer)
+        opened.set_result(Opened(checked(rooms, link.expired_target), no_referrer=link.no_referrer))
+        return opened
     if signed is not None:
         query = signed.query
-    visit = _judged(house, rooms, request, link, query, now_ms)
-    variant = _variant(house, rooms, request, link, visit) if link.variants and signed is None else None
-    target = signed.target if signed is not None else checked(rooms, _target(link, visit.agent, variant))
-    click_id = ""
+    visit = _judged(house, rooms, request, link, query, now_ms, opened)
+    if link.variants and signed is None:
+        visit.variant = _variant(rooms, visit)
+    visit.target = signed.target if signed is not None else checked(rooms, _target(visit))
     if visit.verdict.recorded:
-        click_id = await _recorded(house, rooms, request, link, query, target, variant, visit)
+        _record(house, rooms, visit)
+    else:
+        _answer(house, rooms, visit, "")
+    return opened
+
+
+def _answer(house: "House", rooms: "SiteRooms", visit: _Visit, click_id: str, error: Exception | None = None) -> None:
+    """Say where the link leads, unless whoever asked is gone."""
+    if visit.opened.done():
+        return
+    if error is not None:
+        visit.opened.set_exception(error)
+        return
     counts = visit.verdict.counts
-    cookies = _cookies(house, rooms, request, link, variant, click_id, visit) if counts and visit.advertising else ()
-    named = counts and (visit.advertising or rooms.site.links.click_id == "always")
-    location = _location(house, rooms, link, query, target, click_id if named else "", named=named)
-    return Opened(location, cookies, link.no_referrer, visit.verdict.human if visit.verdict.recorded else None)
+    try:
+        cookies = _cookies(house, rooms, visit, click_id) if counts and visit.advertising else ()
+        named = counts and (visit.advertising or rooms.site.links.click_id == "always")
+        location = _location(house, rooms, visit, click_id if named else "", named=named)
+    except Exception as fault:  # noqa: BLE001 - whoever waits for the answer has to hear of it
+        visit.opened.set_exception(fault)
+        return
+    human = visit.verdict.human if visit.verdict.recorded else None
+    visit.opened.set_result(Opened(location, cookies, visit.link.no_referrer, human))
 
 
-def _judged(house: "House", rooms: "SiteRooms", request: "Request", link: "Link", query: str, now_ms: int) -> _Visit:
+def _judged(
+    house: "House",
+    rooms: "SiteRooms",
+    request: "Request",
+    link: "Link",
+    query: str,
+    now_ms: int,
+    opened: "asyncio.Future[Opened]",
+) -> _Visit:
     """Judge whether a person clicks, and what they consented to. Nobody is recognised for a request that is no click."""
     agent = devices.read_agent(request.user_agent)
-    opened = 1
+    browser = b""
+    links_opened = 1
+    if request.method == "GET" or link.variants:
+        day_key = house.vault.daily_key(now_ms // DAY_MS)
+        browser = clicks.browser_key(day_key, rooms.id, request.address, request.user_agent or "")
     if link.campaign_id and agent.bot is None and request.method == "GET":
-        key = clicks.burst_key(
-            house.vault.daily_key(now_ms // DAY_MS),
-            rooms.id,
-            link.campaign_id,
-            request.address,
-            request.user_agent or "",
-        )
-        opened = house.clicks.links_opened(key, link.id, now_ms)
+        links_opened = house.clicks.links_opened(clicks.burst_key(browser, link.campaign_id), link.id, now_ms)
     verdict = clicks.judge_click(
         request.method,
         query,
@@ -120,12 +156,13 @@ def _judged(house: "House", rooms: "SiteRooms", request: "Request", link: "Link"
         headless="headless" in (request.user_agent or "").lower(),
         purposes=request.purposes,
         referrer_host=links.host_of(request.referer),
-        links_of_visitor_in_10s=opened,
+        links_of_visitor_in_10s=links_opened,
     )
+    visit = _Visit(request, link, query, now_ms, verdict, agent, opened, browser)
     if verdict.human == "no":
-        return _Visit(now_ms, verdict, agent)
-    token, _, said = hear(house, rooms, request, now_ms)
-    visit = _Visit(now_ms, verdict, agent, rooms.judge(said, None).own, token)
+        return visit
+    visit.token, _, said = hear(house, rooms, request, now_ms)
+    visit.judgement = rooms.judge(said, None).own
     if visit.advertising and rooms.click_cookie in request.cookie:
         values = identity.cookie_values(request.cookie, rooms.click_cookie)
         visit.kept = identity.read_clicks(rooms.keys, values, now_ms, rooms.site.click_days)
@@ -136,31 +173,26 @@ def _judged(house: "House", rooms: "SiteRooms", request: "Request", link: "Link"
 # ------------------------------------------------------------------ where it leads
 
 
-def _variant(house: "House", rooms: "SiteRooms", request: "Request", link: "Link", visit: _Visit) -> Variant | None:
+def _variant(rooms: "SiteRooms", visit: _Visit) -> Variant | None:
     """The variant this browser gets: the one its cookie names, else one that stays the same for it until the day ends."""
-    key = clicks.repeat_key(
-        house.vault.daily_key(visit.now_ms // DAY_MS),
-        rooms.id,
-        f"variant of {link.id}",
-        request.address,
-        request.user_agent or "",
-    )
+    link = visit.link
+    key = clicks.repeat_key(visit.browser, f"variant of {link.id}")
     fraction = int.from_bytes(key[:6]) / _FRACTION
     return clicks.choose_variant(link, visit.own.variants.get(link.id), fraction)
 
 
-def _target(link: "Link", agent: "Agent", variant: Variant | None) -> str:
-    if link.ios_target and agent.os == "ios":
+def _target(visit: _Visit) -> str:
+    link, system = visit.link, visit.agent.os
+    if link.ios_target and system == "ios":
         return link.ios_target
-    if link.android_target and agent.os == "android":
+    if link.android_target and system == "android":
         return link.android_target
-    return variant.target if variant is not None else link.target
+    return visit.variant.target if visit.variant is not None else link.target
 
 
-def _location(
-    house: "House", rooms: "SiteRooms", link: "Link", query: str, target: str, click_id: str, *, named: bool
-) -> str:
+def _location(house: "House", rooms: "SiteRooms", visit: _Visit, click_id: str, *, named: bool) -> str:
     """The address of the landing page. What links add without a query is the same for all clicks but for the click id."""
+    link, query, target = visit.link, visit.query, visit.target
     shelf = house.shelves[rooms.id]
     above = shelf.campaigns.get(link.campaign_id)
     ambassador = shelf.ambassadors.get(link.ambassador_id)
@@ -205,24 +237,16 @@ def _landing(target: str) -> str:
     return landing_of(links.clean_url(target))
 
 
-def _cookies(
-    house: "House",
-    rooms: "SiteRooms",
-    request: "Request",
-    link: "Link",
-    variant: Variant | None,
-    click_id: str,
-    visit: _Visit,
-) -> tuple[str, ...]:
+def _cookies(house: "House", rooms: "SiteRooms", visit: _Visit, click_id: str) -> tuple[str, ...]:
     """The click cookie, where the host that is asked may set one that the site's own host is sent."""
     domain = rooms.site.cookie_domain
-    host = request.host.lower().rpartition(":")[0] or request.host.lower()
+    host = visit.request.host.lower().rpartition(":")[0] or visit.request.host.lower()
     if house.by_host.get(host) is not rooms and (domain is None or not (host == domain or host.endswith(f".{domain}"))):
         return ()
     until_s = (visit.now_ms + click_life_ms(house, rooms)) // 1000
     own = identity.OwnClick(click_id, until_s, visit.own.variants)
-    if variant is not None:
-        own = own.given(link.id, variant.id)
+    if visit.variant is not None:
+        own = own.given(visit.link.id, visit.variant.id)
     ids, seen_at_ms = visit.kept if visit.kept is not None else ({}, visit.now_ms)
     cookie = click_cookie(rooms, ids, seen_at_ms, own, visit.now_ms)
     return (cookie,) if cookie is not None else ()
@@ -231,56 +255,53 @@ def _cookies(
 # ------------------------------------------------------------------ recording
 
 
-async def _recorded(
-    house: "House",
-    rooms: "SiteRooms",
-    request: "Request",
-    link: "Link",
-    query: str,
-    target: str,
-    variant: Variant | None,
-    visit: _Visit,
-) -> str:
-    """Record a click, or count it as a repeat of an earlier one. Answers its id.
+def _record(house: "House", rooms: "SiteRooms", visit: _Visit) -> None:
+    """Record a click, or count it as a repeat of an earlier one, and answer.
 
     Robots' clicks have an id too, by which their repeats are counted; nobody is ever told it.
     """
-    key = clicks.repeat_key(
-        house.vault.daily_key(visit.now_ms // DAY_MS), rooms.id, link.id, request.address, request.user_agent or ""
-    )
+    key = clicks.repeat_key(visit.browser, visit.link.id)
     visitor_key = rooms.visitor_key(visit.token.visitor_id) if visit.token is not None and visit.consent else None
     earlier = house.clicks.earlier(key)
     if (
-        earlier is not None
-        and earlier.verdict == visit.verdict.human
-        and earlier.consent == visit.consent
-        and earlier.visitor_key in (None, visitor_key)
-        and clicks.is_repeat(earlier.at_ms, visit.now_ms, link.repeat_window_s)
+        earlier is None
+        or earlier.verdict != visit.verdict.human
+        or earlier.consent != visit.consent
+        or earlier.visitor_key not in (None, visitor_key)
+        or not clicks.is_repeat(earlier.at_ms, visit.now_ms, visit.link.repeat_window_s)
     ):
-        if await count_repeat(house, rooms, earlier.click_id):
-            return earlier.click_id
+        _record_new(house, rooms, visit, key, visitor_key)
+        return
+    click_id = earlier.click_id
+
+    def counted(known: bool, error: Exception | None) -> None:
+        if known or error is not None:
+            _answer(house, rooms, visit, click_id, error)
+            return
         house.clicks.forget(key)
-    click_id = codes.click_id(house.entropy.token_bytes(codes.CLICK_ID_BYTES))
+        try:
+            _record_new(house, rooms, visit, key, visitor_key)
+        except Exception as fault:  # noqa: BLE001 - whoever waits for the answer has to hear of it
+            _answer(house, rooms, visit, "", fault)
+
+    count_repeat(house, rooms, click_id, counted)
+
+
+def _record_new(house: "House", rooms: "SiteRooms", visit: _Visit, key: bytes, visitor_key: bytes | None) -> None:
+    click_id = codes.click_id(house.clicks.id_bytes(house.entropy.token_bytes))
     house.clicks.remember(key, Earlier(visit.now_ms, click_id, visit.verdict.human, visit.consent, visitor_key))
-    touch = _touch(house, rooms, request, link, query, target, variant, visit, click_id)
-    await keep_click(house, rooms, touch)
-    if visit.verdict.human == "yes":
-        note_click(house, rooms, request, click_id, consent=visit.consent, now_ms=visit.now_ms)
-    return click_id
+
+    def kept(error: Exception | None) -> None:
+        _answer(house, rooms, visit, click_id, error)
+        if error is None and visit.verdict.human == "yes":
+            note_click(house, rooms, visit.request, click_id, consent=visit.consent, now_ms=visit.now_ms)
+
+    keep_click(house, rooms, _touch(house, rooms, visit, click_id), kept)
 
 
-def _touch(
-    house: "House",
-    rooms: "SiteRooms",
-    request: "Request",
-    link: "Link",
-    query: str,
-    target: str,
-    variant: Variant | None,
-    visit: _Visit,
-    click_id: str,
-) -> Touch:
+def _touch(house: "House", rooms: "SiteRooms", visit: _Visit, click_id: str) -> Touch:
     """The click as it is kept: no address, no agent text; a visitor and a referrer only under consent."""
+    link, query = visit.link, visit.query
     said = read_arrival(f"?{query}").campaign if query else {}
     named = called(link, house.shelves[rooms.id].campaigns.get(link.campaign_id), said)
     visitor_key = referrer = None
@@ -288,7 +309,7 @@ def _touch(
         if visit.token is not None and consent.keeps_visitor(visit.judgement, rooms.id_needs):
             visitor_key = rooms.visitor_key(visit.token.visitor_id)
         if visit.judgement.granted & ANALYTICS:
-            referrer = links.host_of(request.referer)
+            referrer = links.host_of(visit.request.referer)
     return Touch(
         kind="qr" if query and "qr" in targets.read_reserved(query) else "click",
         occurred_at_ms=visit.now_ms,
@@ -303,12 +324,12 @@ def _touch(
         link_id=link.id,
         campaign_id=link.campaign_id,
         ambassador_id=link.ambassador_id,
-        variant=variant.id if variant is not None else "",
+        variant=visit.variant.id if visit.variant is not None else "",
         click_id=click_id,
         device=visit.agent.device,
         os=visit.agent.os,
         browser=visit.agent.browser,
-        landing=_landing(target),
+        landing=_landing(visit.target),
         human=visit.verdict.human,
         human_reason=visit.verdict.reason,
         consent=visit.consent,

@@ -2,9 +2,12 @@
 
 Nobody who clicks is held up by a disk: the store has a quarter of a second, and then the spool as much. What neither took
 is counted as lost, and said so.
+
+What is waited for is waited for with callbacks: a task for each click costs as much as everything else done here.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.errors import StoreBusy, StoreError, StoreFull
@@ -19,74 +22,90 @@ STORE_WAIT_S: Final = 0.25
 _EVER_MS: Final = 1 << 53
 
 
-async def count_repeat(house: "House", rooms: "SiteRooms", click_id: str) -> bool:
-    """Count a repeat. Answers False when the store has no such click: it was erased, or it is still in the spool.
+def count_repeat(
+    house: "House", rooms: "SiteRooms", click_id: str, then: Callable[[bool, Exception | None], None]
+) -> None:
+    """Count a repeat. `then` is told False when the store has no such click: it was erased, or it is still in the spool.
 
-    A repeat that cannot be counted in time is only told: the click itself is kept.
+    A repeat that cannot be counted in time is only told: the click itself is kept. An error that is no StoreError is
+    handed on.
     """
-    counted = asyncio.ensure_future(house.store.record_repeat(rooms.id, click_id))
-    if not await _in_time(counted):
-        counted.add_done_callback(_heard)
-        house.telemetry.click_waits(rooms.id, "repeat", "slow")
-        return True
-    error = counted.exception()
-    if error is None:
-        return counted.result() or house.spool.waiting > 0
-    if not isinstance(error, StoreError):
-        raise error
-    house.telemetry.click_waits(rooms.id, "repeat", _why(error))
-    return True
+
+    def heard(in_time: bool) -> None:
+        if not in_time:
+            counted.add_done_callback(_heard)
+            house.telemetry.click_waits(rooms.id, "repeat", "slow")
+            then(True, None)
+            return
+        error = _error_of(counted)
+        if error is None:
+            then(counted.result() or house.spool.waiting > 0, None)
+            return
+        if isinstance(error, StoreError):
+            house.telemetry.click_waits(rooms.id, "repeat", _why(error))
+            then(True, None)
+        else:
+            then(False, error)
+
+    try:
+        counted = asyncio.ensure_future(house.store.record_repeat(rooms.id, click_id))
+    except StoreError as error:
+        house.telemetry.click_waits(rooms.id, "repeat", _why(error))
+        then(True, None)
+        return
+    house.clicks.waits.when_done(counted, STORE_WAIT_S, heard)
 
 
-async def keep_click(house: "House", rooms: "SiteRooms", touch: "Touch") -> None:
-    """Make a click durable, in the store or in the spool; what neither takes in time is counted as lost."""
+def keep_click(house: "House", rooms: "SiteRooms", touch: "Touch", then: Callable[[Exception | None], None]) -> None:
+    """Make a click durable, in the store or in the spool; what neither takes in time is counted as lost.
+
+    `then` is called when the visitor may be answered, with an error only when it is no StoreError.
+    """
+
+    def heard(in_time: bool) -> None:
+        if not in_time:
+            stored.add_done_callback(_heard)
+            _spool(house, rooms, touch, "slow", then)
+            return
+        error = _error_of(stored)
+        if error is None:
+            house.telemetry.click_recorded(rooms.id, touch.human)
+            then(None)
+        elif isinstance(error, StoreError):
+            _spool(house, rooms, touch, _why(error), then)
+        else:
+            then(error)
+
     try:
         stored = house.store.record_click(rooms.id, touch)
     except StoreError as error:
-        reason = _why(error)
-    else:
-        if not await _in_time(stored):
-            stored.add_done_callback(_heard)
-            reason = "slow"
-        else:
-            failed = stored.exception()
-            if failed is None:
-                house.telemetry.click_recorded(rooms.id, touch.human)
-                return
-            if not isinstance(failed, StoreError):
-                raise failed
-            reason = _why(failed)
+        _spool(house, rooms, touch, _why(error), then)
+        return
+    house.clicks.waits.when_done(stored, STORE_WAIT_S, heard)
+
+
+def _spool(
+    house: "House", rooms: "SiteRooms", touch: "Touch", reason: str, then: Callable[[Exception | None], None]
+) -> None:
     house.telemetry.click_waits(rooms.id, "click", reason)
     spooled = asyncio.ensure_future(house.spool.add(rooms.id, touch))
-    if await _in_time(spooled):
-        if not spooled.result():
+
+    def told(done: "asyncio.Future[bool]") -> None:
+        if _error_of(done) is not None or not done.result():
             house.telemetry.clicks_lost(rooms.id, 1)
-    else:
-        spooled.add_done_callback(lambda done: None if done.result() else house.telemetry.clicks_lost(rooms.id, 1))
+
+    spooled.add_done_callback(told)
+    house.clicks.waits.when_done(spooled, STORE_WAIT_S, lambda done: then(_error_of(spooled) if done else None))
 
 
-async def _in_time(future: "asyncio.Future[Any]") -> bool:
-    """Wait for something as long as a visitor may be kept. Answers whether it is done; it is never cancelled.
-
-    This is asyncio.wait for one future, at half the price.
-    """
-    if future.done():
-        return True
-    loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[None] = loop.create_future()
-
-    def wake(_: object = None) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    timer = loop.call_later(STORE_WAIT_S, wake)
-    future.add_done_callback(wake)
-    try:
-        await waiter
-    finally:
-        timer.cancel()
-        future.remove_done_callback(wake)
-    return future.done()
+def _error_of(future: "asyncio.Future[Any]") -> Exception | None:
+    """The error of something that is done. What was cancelled was taken from us by the end of the loop."""
+    if future.cancelled():
+        return StoreBusy("cancelled")
+    error = future.exception()
+    if error is None or isinstance(error, Exception):
+        return error
+    raise error
 
 
 def _heard(future: "asyncio.Future[int] | asyncio.Future[bool]") -> None:

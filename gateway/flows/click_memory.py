@@ -9,10 +9,13 @@ A restart forgets all of it. Then a repeat is counted as a click and a landing m
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 import msgspec
 
+from gateway.flows.waits import Waits
+from gateway.links.codes import CLICK_ID_BYTES
 from gateway.schedule import Bucket
 
 __all__ = ["ClickMemory", "Earlier", "Guesses"]
@@ -21,6 +24,7 @@ REPEATS_KEPT: Final = 50_000
 BURSTS_KEPT: Final = 10_000
 NETWORKS_KEPT: Final = 20_000
 LANDINGS_KEPT: Final = 50_000
+IDS_DRAWN: Final = 16
 SLUGS_REMEMBERED: Final = 32
 BURST_MS: Final = 10_000
 LANDING_MS: Final = 1_800_000
@@ -67,13 +71,24 @@ class Guesses:
 
 
 class ClickMemory:
-    """One for all sites: keys hold the site."""
+    """One for all sites: keys hold the site. `waits` are those of clicks that are becoming durable."""
 
     def __init__(self) -> None:
         self._repeats: OrderedDict[bytes, Earlier] = OrderedDict()
         self._bursts: OrderedDict[bytes, list[tuple[int, str]]] = OrderedDict()
         self._networks: OrderedDict[str, Guesses] = OrderedDict()
         self._landings: OrderedDict[int, tuple[str, int]] = OrderedDict()
+        self.waits = Waits()
+        self._random = b""
+
+    def id_bytes(self, draw: Callable[[int], bytes]) -> bytes:
+        """Random bytes for one click id, each used once. `draw` is asked for those of many ids at a time: asking the system
+        takes longer than everything else that an id takes.
+        """
+        if not self._random:
+            self._random = draw(CLICK_ID_BYTES * IDS_DRAWN)
+        taken, self._random = self._random[:CLICK_ID_BYTES], self._random[CLICK_ID_BYTES:]
+        return taken
 
     def earlier(self, key: bytes) -> Earlier | None:
         """The click that was recorded under a repeat key."""

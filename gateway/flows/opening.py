@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from gateway.flows.house import House, SiteRooms
     from gateway.flows.request import Request
 
-__all__ = ["Picture", "Shown", "demand_unexpired", "find", "picture", "preview", "shown"]
+__all__ = [
+    "Picture", "Shown", "demand_unexpired", "find", "in_use", "looked_up", "picture", "preview", "shown",
+]  # fmt: skip
 
 QR_KINDS: Final = {"qr.svg": "image/svg+xml", "qr.png": "image/png"}
 QR_DEFAULT_SCALE: Final = {"qr.svg": 4, "qr.png": 8}
@@ -50,17 +52,27 @@ async def find(house: "House", rooms: "SiteRooms", request: "Request", slug: str
 
     Raises Refusal `link_unknown`, Busy `rate_limited` when the caller's network guesses, and StoreError.
     """
-    now_s = house.clock.monotonic_s()
+    folded = looked_up(house, rooms, request, slug)
+    return in_use(house, rooms, request, folded, await house.shelves[rooms.id].link(folded))
+
+
+def looked_up(house: "House", rooms: "SiteRooms", request: "Request", slug: str) -> str:
+    """Return a slug as links are found by it. Raises Refusal `link_unknown`, and Busy when the caller's network guesses."""
     if not house.clicks.nobody_guesses:
         guesses = house.clicks.guesses(_network(rooms, request))
-        if guesses is not None and (wait_s := guesses.wait_s(now_s)):
+        if guesses is not None and (wait_s := guesses.wait_s(house.clock.monotonic_s())):
             raise Busy("rate_limited", retry_after_s=int(wait_s) + 1)
     folded = codes.fold_slug(unquote(slug) if "%" in slug else slug)
     if folded is None:
         raise Refusal("link_unknown")
-    link = await house.shelves[rooms.id].link(folded)
-    if link is None or house.clock.now_ms() < link.starts_at_ms:
-        house.clicks.count_guess(_network(rooms, request), folded, rooms.site.links.unknown_per_minute, now_s)
+    return folded
+
+
+def in_use(house: "House", rooms: "SiteRooms", request: "Request", folded: str, link: "Link | None") -> "Link":
+    """Return a link that was found, or count a guess and raise Refusal `link_unknown`."""
+    if link is None or (link.starts_at_ms and house.clock.now_ms() < link.starts_at_ms):
+        per_minute = rooms.site.links.unknown_per_minute
+        house.clicks.count_guess(_network(rooms, request), folded, per_minute, house.clock.monotonic_s())
         raise Refusal("link_unknown")
     return link
 

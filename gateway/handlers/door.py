@@ -14,10 +14,13 @@ from gateway.errors import Refusal
 from gateway.handlers.edge import ProxyTrust, link_rooms, problem_answer, refusal_of
 from gateway.handlers.fast import FastConnection
 from gateway.handlers.fast import usable as fast_lane_usable
+from gateway.handlers.fast_links import LinkRequest
+from gateway.handlers.fast_views import Hit
 from gateway.handlers.watch import WatchedConnection
 
 if TYPE_CHECKING:
     from gateway.flows.house import House
+    from gateway.handlers.fast import Exchange
     from gateway.handlers.routes import Table
 
 __all__ = ["Door", "Listener"]
@@ -28,6 +31,8 @@ HEADERS_MAX: Final = 100
 SWEEP_S: Final = 1.0
 _PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds by machines: they have no line in the log."""
+_LANES: Final[dict[str, "type[Exchange]"]] = {"POST": Hit, "GET": LinkRequest}
+"""What the fast lane answers, by method."""
 
 
 class Door:
@@ -118,6 +123,7 @@ class Listener(web.Server):
             access_log=None,
         )
         self.door = door
+        self.lanes = _LANES
         self._limits = limits
         self._fast = fast and fast_lane_usable()
         self._sweeper: asyncio.TimerHandle | None = None

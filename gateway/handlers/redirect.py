@@ -24,22 +24,25 @@ from gateway.pages import links as view
 from gateway.pages.privacy import language_for
 
 if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
+
+    from gateway.catalogue import Link
     from gateway.flows.house import SiteRooms
     from gateway.flows.request import Request
     from gateway.handlers.door import Door
 
-__all__ = ["on_link_host", "on_site"]
+__all__ = ["HEADERS", "on_link_host", "on_site", "open_or_show", "own_lines", "refused_page", "shown_page"]
 
 ROUTE: Final = "/l/*"
 _QR: Final = frozenset(opening.QR_KINDS)
-_HEADERS: Final = (
+HEADERS: Final = (
     ("Cache-Control", "no-store"),
     ("X-Robots-Tag", "noindex"),
     ("X-Content-Type-Options", "nosniff"),
     ("Server", "gateway"),
 )
 _PAGE_HEADERS: Final = (
-    *_HEADERS,
+    *HEADERS,
     ("Content-Security-Policy", view.POLICY),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Referrer-Policy", "no-referrer"),
@@ -80,18 +83,26 @@ async def _answer(door: "Door", rooms: "SiteRooms", request: web.BaseRequest, re
             return await _lead(door, rooms, request, received, slug[: -1 if slug.endswith("+") else -3])
         return await _redirect(door, rooms, request, received, slug, query)
     except Exception as error:  # noqa: BLE001 - a person reads the answer, so it is a page too
-        return _refused(door, rooms, request, error)
+        return refused_page(door, rooms, request.headers, error)
 
 
 async def _redirect(
     door: "Door", rooms: "SiteRooms", request: web.BaseRequest, received: "Request", slug: str, query: str
 ) -> web.Response:
     link = await opening.find(door.house, rooms, received, slug)
-    shown = opening.preview(rooms, received, link, query, door.house.clock.now_ms())
-    opened = await click.open_link(door.house, rooms, received, link, query)
-    if shown is not None:
-        return _page(view.preview_page(shown, language=_language(rooms, request)))
-    return _found(opened)
+    shown, opened = open_or_show(door, rooms, received, link, query)
+    found = await opened
+    return shown_page(rooms, request.headers, shown) if shown is not None else _found(found)
+
+
+def open_or_show(
+    door: "Door", rooms: "SiteRooms", received: "Request", link: "Link", query: str
+) -> "tuple[opening.Shown | None, asyncio.Future[click.Opened]]":
+    """Open a link for a request; the first is set where the request is shown words of the link instead of the redirect."""
+    shown = None
+    if link.preview is not None:
+        shown = opening.preview(rooms, received, link, query, door.house.clock.now_ms())
+    return shown, click.open_link(door.house, rooms, received, link, query)
 
 
 async def _signed(door: "Door", rooms: "SiteRooms", received: "Request", slug: str, query: str) -> web.Response:
@@ -108,7 +119,7 @@ async def _lead(
     opening.demand_unexpired(link, door.house.clock.now_ms())
     shown = opening.shown(rooms, received, link)
     privacy = f"https://{rooms.site.hosts[0]}/privacy"
-    return _page(view.lead_page(shown, language=_language(rooms, request), privacy=privacy))
+    return _page(view.lead_page(shown, language=_language(rooms, request.headers), privacy=privacy))
 
 
 async def _picture(
@@ -121,7 +132,7 @@ async def _picture(
     picture = await asyncio.to_thread(
         opening.picture, rooms, received, link, kind, asked.get("level", ""), asked.get("scale", "")
     )
-    headers = CIMultiDict(_HEADERS)
+    headers = CIMultiDict(HEADERS)
     headers["Cache-Control"] = _QR_CACHE
     headers["ETag"] = picture.tag
     headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
@@ -134,26 +145,36 @@ async def _picture(
 
 
 def _found(opened: click.Opened) -> web.Response:
-    headers = CIMultiDict(_HEADERS)
-    headers["Location"] = opened.location
+    return web.Response(status=302, headers=CIMultiDict((*HEADERS, *own_lines(opened))))
+
+
+def own_lines(opened: click.Opened) -> list[tuple[str, str]]:
+    """Headers of one redirect, without those that all have."""
+    lines = [("Location", opened.location)]
     if opened.no_referrer:
-        headers["Referrer-Policy"] = "no-referrer"
-    for cookie in opened.cookies:
-        headers.add("Set-Cookie", cookie)
-    return web.Response(status=302, headers=headers)
+        lines.append(("Referrer-Policy", "no-referrer"))
+    if opened.cookies:
+        lines += [("Set-Cookie", cookie) for cookie in opened.cookies]
+    return lines
 
 
 def _page(body: bytes, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type="text/html", charset="utf-8", headers=_PAGE_HEADERS)
 
 
-def _refused(door: "Door", rooms: "SiteRooms", request: web.BaseRequest, error: Exception) -> web.Response:
+def shown_page(rooms: "SiteRooms", headers: "CIMultiDictProxy[str]", shown: opening.Shown) -> web.Response:
+    """What an unfurler is shown, in the language of the request's headers."""
+    return _page(view.preview_page(shown, language=_language(rooms, headers)))
+
+
+def refused_page(door: "Door", rooms: "SiteRooms", headers: "CIMultiDictProxy[str]", error: Exception) -> web.Response:
+    """The page that says why a link does not open, in the language of the request's headers. Writes the refusal's line."""
     refused = door.refuse(ROUTE, rooms.id, error)
-    response = _page(view.problem_page(refusal_of(error).code, language=_language(rooms, request)), refused.status)
+    response = _page(view.problem_page(refusal_of(error).code, language=_language(rooms, headers)), refused.status)
     if "Retry-After" in refused.headers:
         response.headers["Retry-After"] = refused.headers["Retry-After"]
     return response
 
 
-def _language(rooms: "SiteRooms", request: web.BaseRequest) -> str:
-    return language_for(request.headers.get("Accept-Language"), rooms.site.language)
+def _language(rooms: "SiteRooms", headers: "CIMultiDictProxy[str]") -> str:
+    return language_for(headers.get("Accept-Language"), rooms.site.language)

@@ -5,11 +5,11 @@ stored as `yes`, `no` or `suspect` with its reason, and only `yes` counts, gets 
 is what was asked for ahead of a click or beside one: HEAD, prefetching, a preview, the owner's own test.
 
 Source: W3C Resource Hints and Chromium 156 (prefetch headers); vendors' documentation of mail gateways, read 2026-08;
-crawler-user-agents 1.67 (names of unfurlers).
+crawler-user-agents 1.67 (names of unfurlers); RFC 7693 (BLAKE2 with a key).
 """
 
-import hmac
 import re
+from hashlib import blake2b
 from typing import Final, Literal
 
 import msgspec
@@ -23,6 +23,7 @@ __all__ = [
     "BURST_S",
     "Click",
     "Human",
+    "browser_key",
     "burst_key",
     "check_variants",
     "choose_variant",
@@ -46,6 +47,9 @@ _MAIL_GATEWAYS: Final = (
     "secure-web.cisco.com",
 )
 """Hosts, and their subdomains, of mail gateways that open links before or beside the reader."""
+_BELOW_MAIL_GATEWAYS: Final = tuple([f".{host}" for host in _MAIL_GATEWAYS])
+_PART_MAX: Final = 512
+"""Characters of an address or an agent text that tell browsers apart."""
 _MIMECAST: Final = re.compile(r"(?:.+\.)?protect-[a-z0-9-]+\.mimecast\.com\Z")
 
 _UNFURLERS: Final = re.compile(
@@ -97,8 +101,9 @@ def judge_click(
     """
     if method != "GET":
         return Click("no", "head" if method == "HEAD" else "method", recorded=False)
-    if any(value is not None and value.strip().lower().startswith("prefetch") for value in purposes):
-        return Click("no", "prefetch", recorded=False)
+    for purpose in purposes:
+        if purpose is not None and purpose.strip().lower().startswith("prefetch"):
+            return Click("no", "prefetch", recorded=False)
     reserved = read_reserved(query) if query else frozenset()
     if "no-track" in reserved:
         return Click("no", "no_track", recorded=False)
@@ -118,9 +123,7 @@ def judge_click(
 
 
 def _is_mail_gateway(host: str) -> bool:
-    return any(host == known or host.endswith("." + known) for known in _MAIL_GATEWAYS) or (
-        _MIMECAST.match(host) is not None
-    )
+    return host in _MAIL_GATEWAYS or host.endswith(_BELOW_MAIL_GATEWAYS) or _MIMECAST.match(host) is not None
 
 
 def wants_preview(agent: str | None) -> bool:
@@ -131,24 +134,25 @@ def wants_preview(agent: str | None) -> bool:
 # ------------------------------------------------------------------ repeats
 
 
-def repeat_key(day_key: bytes, site: str, link_id: str, address: str, user_agent: str) -> bytes:
-    """Keyed 16-byte digest by which a second click of one browser on one link is recognised.
+def browser_key(day_key: bytes, site: str, address: str, user_agent: str) -> bytes:
+    """Keyed 32-byte digest by which a browser's clicks on the links of a site are told from others, until the day ends.
 
-    `day_key` is random and dies with the day: afterwards nobody can compute the digest again, and a click soon after
-    midnight is a new one.
+    `day_key` is random, of at most 64 bytes, and dies with the day: afterwards nobody can compute the digest again, and a
+    click soon after midnight is a new one. What is kept is made from it: `repeat_key`, `burst_key`.
     """
-    return _digest(day_key, "repeat", site, link_id, address, user_agent)
+    # Each part is framed by its length: an agent text may hold anything, a separator too.
+    framed = "".join([f"{len(part)}:{part}" for part in (site, address[:_PART_MAX], user_agent[:_PART_MAX])])
+    return blake2b(framed.encode("utf-8", "replace"), key=day_key, digest_size=32, person=b"browser").digest()
 
 
-def burst_key(day_key: bytes, site: str, campaign_id: str, address: str, user_agent: str) -> bytes:
+def repeat_key(browser: bytes, link_id: str) -> bytes:
+    """Keyed 16-byte digest by which a second click of one browser (`browser_key`) on one link is recognised."""
+    return blake2b(link_id.encode(), key=browser, digest_size=16, person=b"repeat").digest()
+
+
+def burst_key(browser: bytes, campaign_id: str) -> bytes:
     """Keyed 16-byte digest under which the links of one campaign that one browser opens are counted for 10 seconds."""
-    return _digest(day_key, "burst", site, campaign_id, address, user_agent)
-
-
-def _digest(day_key: bytes, *parts: str) -> bytes:
-    """Each part is framed by its length: an agent text may hold anything, a separator too."""
-    framed = [len(part).to_bytes(4) + part for part in (text[:512].encode("utf-8", "replace") for text in parts)]
-    return hmac.digest(day_key, b"".join(framed), "sha256")[:16]
+    return blake2b(campaign_id.encode(), key=browser, digest_size=16, person=b"burst").digest()
 
 
 def is_repeat(clicked_at_ms: int, now_ms: int, window_s: int) -> bool:

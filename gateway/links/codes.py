@@ -54,6 +54,8 @@ _SLUG: Final = re.compile(r"[a-z0-9_-]{1,64}\Z")
 
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 """In the order of ASCII, so that ids of one length compare as the numbers they write."""
+_PAIRS: Final = tuple([one + other for one in _BASE62 for other in _BASE62])
+"""Two digits at a time: every click has an id, and dividing a number of 128 bits is what writing it costs."""
 _CLICK_ID: Final = re.compile(r"[0-9A-Za-z]{22}\Z")
 
 
@@ -90,11 +92,12 @@ def click_id(random_bytes: bytes) -> str:
     if len(random_bytes) != CLICK_ID_BYTES:
         raise ValueError("a click id takes exactly 16 random bytes")
     number = int.from_bytes(random_bytes)
-    letters = []
-    for _ in range(22):
-        number, digit = divmod(number, 62)
-        letters.append(_BASE62[digit])
-    return "".join(reversed(letters))
+    pairs = []
+    for _ in range(11):
+        number, pair = divmod(number, 3_844)
+        pairs.append(_PAIRS[pair])
+    pairs.reverse()
+    return "".join(pairs)
 
 
 _LARGEST: Final = click_id(b"\xff" * CLICK_ID_BYTES)

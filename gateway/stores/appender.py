@@ -1,10 +1,11 @@
 """The appender: a process of its own that writes plain rows while many arrive.
 
 In one process the thread that writes and the loop that reads requests take turns at the interpreter's lock, and a page
-view costs a third more for it. So under load, batches that hold nothing but plain rows go to a second process over a
-socket. Everything else is written by the writer's thread, and never both at once: `GroupWriter` hands out one batch, or one
-checkpoint, at a time. The second process holds a lock file as long as it lives, and a new start waits for that, so that
-nobody opens the database while a process whose gateway was killed is finishing its last commit.
+view costs a third more for it. So under load, batches that hold nothing but plain rows (events that leave nothing else,
+clicks on links, repeats of clicks) go to a second process over a socket. Everything else is written by the writer's thread,
+and never both at once: `GroupWriter` hands out one batch, or one checkpoint, at a time. The second process holds a lock file
+as long as it lives, and a new start waits for that, so that nobody opens the database while a process whose gateway was
+killed is finishing its last commit.
 
     python -m gateway.stores.appender DATABASE SOCKET LOCK TIMEOUT_S PAUSE_S
 
@@ -20,7 +21,6 @@ import sqlite3
 import struct
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -28,12 +28,16 @@ from typing import Final
 import msgspec
 
 from gateway.stores.named_sql import statements
-from gateway.stores.plain import Inserted, PlainRows
+from gateway.stores.plain import Batch, Inserted, PlainKind, plain_rows, write_batch
+from gateway.stores.touches import CLICKS, REPEATS
 
 __all__ = [
     "CHECKPOINT_BYTES",
+    "CLICK",
     "COMMITS_PER_LOOK",
-    "EVENTS",
+    "EVENT",
+    "KINDS",
+    "REPEAT",
     "Answer",
     "Rows",
     "answer_of",
@@ -49,19 +53,24 @@ CHECKPOINT_BYTES: Final = 4 * 1024 * 1024
 COMMITS_PER_LOOK: Final = 16
 
 _RECORD: Final = statements("record.sql")
-_HEAD, _, _TAIL = _RECORD["event_insert"].partition("values ")
-_ROW, _, _CONFLICT = _TAIL.partition(")")
-EVENTS: Final = PlainRows(f"{_HEAD}values ", f"{_ROW})", _CONFLICT, _RECORD["event_ids_newest"])
-"""How events are written that leave nothing else."""
+EVENT: Final = 0
+CLICK: Final = 1
+REPEAT: Final = 2
+KINDS: Final[tuple[PlainKind, ...]] = (
+    plain_rows(_RECORD["event_insert"], _RECORD["event_ids_newest"]),
+    CLICKS,
+    REPEATS,
+)
+"""The kinds of plain rows of the store: events that leave nothing else, clicks, repeats of clicks."""
 
 _LENGTH: Final = struct.Struct("<I")
 _PAGES_KIB: Final = 8_192
 
 
 class Rows(msgspec.Struct, array_like=True):
-    """What the gateway sends: rows to be made durable."""
+    """What the gateway sends: rows to be made durable, by their kind."""
 
-    rows: Sequence[Sequence[object]]
+    batch: Batch
 
 
 class Answer(msgspec.Struct, array_like=True):
@@ -70,7 +79,7 @@ class Answer(msgspec.Struct, array_like=True):
     `more`: the write-ahead file is being copied back, and a second, empty answer says when that is done.
     """
 
-    inserted: Inserted = msgspec.field(default_factory=Inserted)
+    inserted: list[Inserted] = []
     error_code: int = 0
     error_name: str = ""
     took_s: float = 0.0
@@ -118,7 +127,7 @@ def main(arguments: list[str]) -> int:
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     link = socket.socket(fileno=int(number))
-    db = sqlite3.connect(database, isolation_level=None, timeout=float(timeout_s), cached_statements=128)
+    db = sqlite3.connect(database, isolation_level=None, timeout=float(timeout_s), cached_statements=512)
     tune(db, _PAGES_KIB)
     db.execute("select count(*) from site").fetchone()  # opens the files now, not with the first request
     with suppress(OSError), link:  # an error of the socket: the gateway is gone, and nobody waits for an answer
@@ -153,7 +162,7 @@ def _serve(db: sqlite3.Connection, link: socket.socket, stream: io.BufferedReade
 
 def _written(db: sqlite3.Connection, body: bytes) -> Answer:
     try:
-        return Answer(EVENTS.write(db, _decode_rows(body).rows))
+        return Answer(write_batch(db, KINDS, _decode_rows(body).batch))
     except sqlite3.Error as error:
         return Answer(
             error_code=getattr(error, "sqlite_errorcode", 0) or sqlite3.SQLITE_ERROR,

@@ -15,7 +15,7 @@ from gateway.errors import StoreBusy
 from gateway.stores.appender import Answer, Rows, answer_of, framed, read_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from gateway.stores.plain import Batch
 
 __all__ = ["Appending", "await_earlier", "lock_path"]
 
@@ -105,10 +105,10 @@ class Appending(asyncio.Protocol):
         """Number of the process."""
         return self._process.pid if self._process is not None else None
 
-    def send(self, rows: "Sequence[Sequence[object]]") -> None:
-        """Hand over rows. Exactly one answer follows, or two when the first says that there is more."""
+    def send(self, batch: "Batch") -> None:
+        """Hand over the rows of a batch. Exactly one answer follows, or two when the first says that there is more."""
         if self._transport is not None:
-            self._transport.write(framed(Rows(rows)))
+            self._transport.write(framed(Rows(batch)))
 
     def data_received(self, data: bytes) -> None:
         """Take what the process says."""

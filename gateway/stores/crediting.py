@@ -23,13 +23,13 @@ from gateway.stores.contract_credit import (
 )
 from gateway.stores.named_sql import statements
 from gateway.stores.sums import Standing, changed_credit, changed_goal, fault_of, in_order, with_net
+from gateway.stores.touches import DaySums, touch_row
 from gateway.times import day_of
 
 __all__ = [
     "attribution_of",
     "change_timers",
     "claim_timers",
-    "click",
     "conversion_columns",
     "erase",
     "expire",
@@ -42,7 +42,6 @@ __all__ = [
     "put_entry",
     "put_spend",
     "put_touch",
-    "repeat",
     "see_device",
     "stop_timers",
     "sum_conversion",
@@ -67,46 +66,20 @@ def put_touch(db: Db, site_no: int, seq: int | None, t: Touch) -> int | None:
 
     A landing that a link led to is not summed: its click was.
     """
-    row = (
-        site_no, seq, t.kind, t.visitor_key, t.occurred_at_ms, t.referrer, t.campaign, t.click_ids, t.channel, t.source,
-        t.medium, t.campaign_name, t.link_id, t.campaign_id, t.ambassador_id, t.variant, t.click_id, t.landed_click_id,
-        t.device, t.os, t.browser, t.landing, t.human, t.human_reason, int(t.consent), int(t.test),
-    )  # fmt: skip
+    row = touch_row(site_no, seq, t)
     inserted = db.execute(_SQL["touch_insert"], row)
     if inserted.rowcount != 1:
         return None
-    touch_no = inserted.lastrowid
-    if not t.test and not is_landing_of_a_link(seq is not None, t):
-        key = (
-            site_no, day_of(t.occurred_at_ms), t.kind, t.channel, t.source, t.medium, t.campaign_name, t.campaign_id,
-            t.link_id, t.ambassador_id, t.variant, t.device, t.human,
-        )  # fmt: skip
-        db.execute(_SQL["touch_day_add"], (*key, 1, 0))
-    return touch_no
+    if not is_landing_of_a_link(seq is not None, t):
+        sums = DaySums()
+        sums.add_touch(row)
+        sums.write(db)
+    return inserted.lastrowid
 
 
 def is_landing_of_a_link(of_an_event: bool, touch: Touch) -> bool:
     """Whether a touch is the arrival of a click that is a touch itself."""
     return of_an_event and bool(touch.landed_click_id or touch.link_id)
-
-
-def click(db: Db, site_no: int, touch: Touch) -> int:
-    """Store a touch without an event. One with its click id stays as it is, and its number is the answer."""
-    touch_no = put_touch(db, site_no, None, touch)
-    if touch_no is None:
-        (touch_no,) = db.execute(_SQL["touch_of_click"], (site_no, touch.click_id)).fetchone()
-    return int(touch_no)
-
-
-def repeat(db: Db, site_no: int, click_id: str) -> bool:
-    """Count one more click, on the day of the first."""
-    rows = db.execute(_SQL["touch_repeat"], (site_no, click_id)).fetchall()
-    if not rows:
-        return False
-    ((test, at_ms, *key),) = rows
-    if not test:
-        db.execute(_SQL["touch_day_add"], (site_no, day_of(at_ms), *key, 0, 1))
-    return True
 
 
 def see_device(db: Db, site_no: int, item: Recordable) -> None:

@@ -20,7 +20,7 @@ from gateway.caller import ApiKey
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 from gateway.event import ConsentChange, Recorded, Submission, Submitted
 from gateway.stores import erasing, reading, recording
-from gateway.stores.appender import EVENTS, tune
+from gateway.stores.appender import KINDS, tune
 from gateway.stores.appending import await_earlier
 from gateway.stores.contract import (
     ConsentState,
@@ -80,7 +80,7 @@ def _connect(path: Path, busy_timeout_s: float, now_ms: int, sites: tuple[str, .
     if fault is not None:
         raise StoreDamaged(fault)
     db = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=busy_timeout_s, cached_statements=256
+        path, isolation_level=None, check_same_thread=False, timeout=busy_timeout_s, cached_statements=512
     )
     try:
         mode = db.execute("pragma journal_mode=wal").fetchone()[0]
@@ -172,7 +172,7 @@ async def open_sqlite(
     writer = GroupWriter(
         lambda: _connect(path, timeout_s * 0.8, now_ms, sites),
         database=path,
-        plain=EVENTS,
+        plain=KINDS,
         duplicate=_DUPLICATE,
         waiting_max=waiting_max,
         waiting_max_bytes=waiting_max_bytes,

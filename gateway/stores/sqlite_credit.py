@@ -5,14 +5,14 @@ A mixin of `SqliteStore`, which has the writer and the readers. What is done ins
 
 import asyncio
 import json
-import re
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gateway.catalogue import Entry
 from gateway.stores import crediting
+from gateway.stores.appender import CLICK, REPEAT
 from gateway.stores.contract_credit import (
+    NO_FILTER,
     AdjustmentApplied,
     AdjustmentRow,
     AttributionRow,
@@ -26,7 +26,9 @@ from gateway.stores.contract_credit import (
 )
 from gateway.stores.funnels import walk
 from gateway.stores.named_sql import statements
-from gateway.stores.sums import CREDIT_COLUMNS, GOAL_COLUMNS, SECONDS_DIVISOR, TOUCH_COLUMNS
+from gateway.stores.summing import summed
+from gateway.stores.sums import CREDIT_COLUMNS, GOAL_COLUMNS, SECONDS_DIVISOR, SPEND_COLUMNS, TOUCH_COLUMNS
+from gateway.stores.touches import touch_row
 
 if TYPE_CHECKING:
     from gateway.event import Touch
@@ -58,28 +60,6 @@ def _conversion(row: Sequence[Any]) -> CountedConversion:
     coupons = CountedConversion.__struct_fields__.index("coupons")
     made[coupons] = tuple(made[coupons].split("\n")) if made[coupons] else ()
     return _made(CountedConversion, made, ("test",))
-
-
-def _summed_by(statement: str, columns: Sequence[str], by: Sequence[str]) -> str:
-    """The statement that sums by some columns. Raises ValueError for a name that is none."""
-    if unknown := set(by) - set(columns):
-        raise ValueError(f"there is no column {min(unknown)}")
-    return _grouped(statement, tuple(columns), frozenset(by))
-
-
-_COLUMN: Final = re.compile(r"case when :(\w+) then \w+ else (0|'') end")
-_POSITIONS: Final = re.compile(r"\b(group|order) by 1[\d, ]*")
-
-
-@lru_cache(maxsize=256)
-def _grouped(statement: str, columns: tuple[str, ...], by: frozenset[str]) -> str:
-    """The statement of a file with only the columns that are asked for: sorting twelve takes three times as long as two.
-
-    Names come from our own lists, never from a caller.
-    """
-    asked = ", ".join(str(number) for number, name in enumerate(columns, 1) if name in by) or "site_no"
-    text = _COLUMN.sub(lambda found: found[1] if found[1] in by else found[2], _REPORT[statement])
-    return _POSITIONS.sub(lambda found: f"{found[1]} by {asked}", text)
 
 
 class SqliteCredit:
@@ -134,13 +114,11 @@ class SqliteCredit:
 
     def record_click(self, site: str, touch: "Touch") -> "asyncio.Future[int]":
         """Store a touch without an event. Raises StoreBusy at once when too much waits."""
-        number = self._numbers[site]
-        return self._writer.add_work(lambda db: crediting.click(db, number, touch), 400)
+        return self._writer.add_row(touch_row(self._numbers[site], None, touch), 400, 0, kind=CLICK)
 
-    async def record_repeat(self, site: str, click_id: str) -> bool:
-        """Count one more click."""
-        number = self._numbers[site]
-        return await self._writer.add_work(lambda db: crediting.repeat(db, number, click_id), 100)
+    def record_repeat(self, site: str, click_id: str) -> "asyncio.Future[bool]":
+        """Count one more click. Raises StoreBusy at once when too much waits."""
+        return self._writer.add_row((self._numbers[site], click_id), 100, False, kind=REPEAT)
 
     async def contacts(
         self,
@@ -265,6 +243,24 @@ class SqliteCredit:
         credits = await self._rows(_SQL["credits_of"], (conversion_id, rows[0][1]))
         return crediting.attribution_of(rows[0], credits)
 
+    async def attributions(self, conversion_ids: Sequence[str]) -> Mapping[str, AttributionRow]:
+        """Return the newest decisions about many conversions: two statements, however many."""
+        ids = list(dict.fromkeys(conversion_ids))
+        decisions = await self._rows(_SQL["attributions"], {"ids": _list(ids)})
+        versions: dict[str, object] = {"versions": json.dumps({row[0]: row[1] for row in decisions})}
+        credits: dict[str, list[Sequence[Any]]] = {}
+        for conversion_id, *credit in await self._rows(_SQL["credits_of_many"], versions):
+            credits.setdefault(conversion_id, []).append(credit)
+        return {row[0]: crediting.attribution_of(row, credits.get(row[0], ())) for row in decisions}
+
+    async def delivery_fates(self, site: str, event_ids: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+        """Count the deliveries of many events."""
+        names: dict[str, object] = {"site_no": self._numbers[site], "ids": _list(event_ids)}
+        found: dict[str, dict[str, int]] = {}
+        for destination, fate, count in await self._rows(_REPORT["delivery_fates"], names):
+            found.setdefault(destination, {})[fate] = count
+        return found
+
     # -------------------------------------------------------------- adjustments
 
     async def put_adjustment(self, site: str, row: AdjustmentRow, applied: AdjustmentApplied | None) -> str:
@@ -312,15 +308,29 @@ class SqliteCredit:
             for row in await self._rows(_REPORT["spend"], (self._numbers[site], from_day, upto_day))
         ]
 
-    async def touch_days(self, site: str, from_day: int, upto_day: int, by: Sequence[str]) -> Sequence[TouchDay]:
+    async def spend_days(
+        self, site: str, from_day: int, upto_day: int, by: Sequence[str], only: Mapping[str, str] = NO_FILTER
+    ) -> Sequence[SpendRow]:
+        """Return sums of what was spent."""
+        found = []
+        for row in await self._sums("spend_days", SPEND_COLUMNS, (site, from_day, upto_day), by, only):
+            *key, amount, amount_rest, clicks, impressions = row
+            found.append(_made(SpendRow, (*key, amount * _E9 + amount_rest, clicks, impressions)))
+        return found
+
+    async def touch_days(
+        self, site: str, from_day: int, upto_day: int, by: Sequence[str], only: Mapping[str, str] = NO_FILTER
+    ) -> Sequence[TouchDay]:
         """Return sums of touches."""
-        rows = await self._sums(_summed_by("touch_days", TOUCH_COLUMNS, by), site, from_day, upto_day)
+        rows = await self._sums("touch_days", TOUCH_COLUMNS, (site, from_day, upto_day), by, only)
         return [TouchDay(*row) for row in rows]
 
-    async def credit_days(self, site: str, from_day: int, upto_day: int, by: Sequence[str]) -> Sequence[CreditDay]:
+    async def credit_days(
+        self, site: str, from_day: int, upto_day: int, by: Sequence[str], only: Mapping[str, str] = NO_FILTER
+    ) -> Sequence[CreditDay]:
         """Return sums of credit."""
         found = []
-        for row in await self._sums(_summed_by("credit_days", CREDIT_COLUMNS, by), site, from_day, upto_day):
+        for row in await self._sums("credit_days", CREDIT_COLUMNS, (site, from_day, upto_day), by, only):
             *key, share, first, amount, amount_rest, net, net_rest, seconds, timed = row
             sums = (share, first, amount * _E9 + amount_rest, net * _E9 + net_rest, seconds * SECONDS_DIVISOR, timed)
             found.append(CreditDay(*(*key, *sums)))
@@ -329,14 +339,22 @@ class SqliteCredit:
     async def goal_days(self, site: str, from_day: int, upto_day: int, by: Sequence[str]) -> Sequence[GoalDay]:
         """Return sums of conversions."""
         found = []
-        for row in await self._sums(_summed_by("goal_days", GOAL_COLUMNS, by), site, from_day, upto_day):
+        for row in await self._sums("goal_days", GOAL_COLUMNS, (site, from_day, upto_day), by, NO_FILTER):
             *counts, amount, amount_rest, net, net_rest, seconds, timed = row
             found.append(GoalDay(*(*counts, amount * _E9 + amount_rest, net * _E9 + net_rest, seconds, timed)))
         return found
 
-    async def _sums(self, sql: str, site: str, from_day: int, upto_day: int) -> list[tuple[Any, ...]]:
-        names: dict[str, object] = {"site_no": self._numbers[site], "from_day": from_day, "upto_day": upto_day}
-        return await self._rows(sql, names)
+    async def _sums(
+        self,
+        statement: str,
+        columns: Sequence[str],
+        span: tuple[str, int, int],
+        by: Sequence[str],
+        only: Mapping[str, str],
+    ) -> list[tuple[Any, ...]]:
+        site, *days = span
+        sql, names = summed(statement, columns, (days[0], days[1]), by, only)
+        return await self._rows(sql, {"site_no": self._numbers[site], **names})
 
     async def paths(
         self, site: str, goal: str | None, after_ms: int, upto_ms: int, limit: int
@@ -400,6 +418,9 @@ class SqliteCredit:
                 faults.append(
                     f"the sums in {table} of {site}, day {day}, goal {goal}{unit} do not follow from the rows"
                 )
+        for table in ("touch_month", "credit_month"):
+            for site, day in await self._rows(_REPORT[f"check_{table}"]):
+                faults.append(f"the sums in {table} of {site}, month of day {day} do not follow from its days")
         return faults
 
 

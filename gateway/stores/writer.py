@@ -19,7 +19,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, Generic, TypeVar
@@ -27,7 +27,7 @@ from typing import Final, Generic, TypeVar
 from gateway.errors import StoreBusy, StoreDamaged, StoreError, StoreFull
 from gateway.stores.appender import CHECKPOINT_BYTES, COMMITS_PER_LOOK, Answer
 from gateway.stores.appending import Appending
-from gateway.stores.plain import Inserted, PlainRows, of_the_store
+from gateway.stores.plain import Batch, Inserted, PlainKind, insert_batch, of_the_store, write_batch
 
 __all__ = ["GroupWriter", "Job", "store_error"]
 
@@ -43,11 +43,12 @@ START_PAUSE_MAX_S: Final = 60.0
 class Job(Generic[R]):
     """One thing to be done inside the next transaction, all of it or nothing of it.
 
-    `row` is set for a job that is one plain insert: such jobs are written many to a statement. Else `work` is called
-    with the connection, inside a savepoint. A `patient` job is never answered busy while it may still be done.
+    `row` is set for a job that is one plain row, of a kind by its number: such jobs are written many to a statement. Else
+    `work` is called with the connection, inside a savepoint. A `patient` job is never answered busy while it may still
+    be done.
     """
 
-    __slots__ = ("future", "patient", "queued_at_s", "result", "row", "size", "work")
+    __slots__ = ("future", "kind", "patient", "queued_at_s", "result", "row", "size", "work")
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Job(Generic[R]):
         size: int,
         *,
         row: tuple[object, ...] | None = None,
+        kind: int = 0,
         plain_result: R | None = None,
         work: Callable[[sqlite3.Connection], R] | None = None,
         patient: bool = False,
@@ -63,6 +65,7 @@ class Job(Generic[R]):
         self.patient = patient
         self.size = size
         self.row = row
+        self.kind = kind
         self.work = work
         self.result: R | BaseException | None = plain_result
         self.queued_at_s = 0.0
@@ -84,13 +87,17 @@ def _store_error(code: int, name: str) -> StoreError:
     return StoreError(name)
 
 
+def _rows_of(plain: list[list[Job[object]]]) -> Batch:
+    return [[job.row or () for job in jobs] for jobs in plain]
+
+
 class GroupWriter:
     """The one writer of a SQLite file.
 
-    `connect` opens the connection (called in the writer's thread), `plain` says how plain rows are written, `duplicate` is
-    the result of one that was there before. `after_commit` runs in the thread after every commit, for tests of slow disks;
-    `sync_pause_s` lengthens every commit, for benches. `on_batch` is told how many jobs a commit held and how long it
-    took, on the event loop.
+    `connect` opens the connection (called in the writer's thread), `plain` are the kinds of plain rows, `duplicate` is the
+    result of a row that was there before, where its kind answers nothing itself. `after_commit` runs in the thread after
+    every commit, for tests of slow disks; `sync_pause_s` lengthens every commit, for benches. `on_batch` is told how many
+    jobs a commit held and how long it took, on the event loop.
 
     `appender` is when a second process writes batches of plain rows: `auto` (while many arrive), `always`, `never`. One
     batch or checkpoint is in hand at a time, so the two never write, nor copy the write-ahead file back, at once.
@@ -102,7 +109,7 @@ class GroupWriter:
         connect: Callable[[], sqlite3.Connection],
         *,
         database: Path | None,
-        plain: PlainRows,
+        plain: Sequence[PlainKind],
         duplicate: object = None,
         waiting_max: int,
         waiting_max_bytes: int,
@@ -174,10 +181,13 @@ class GroupWriter:
         """Number of the appender's process, None while there is none."""
         return self._appending.pid if self._appending is not None else None
 
-    def add_row(self, row: tuple[object, ...], size: int, result: R) -> "asyncio.Future[R]":
-        """Queue one plain row. Raises StoreBusy when too much waits."""
+    def add_row(self, row: tuple[object, ...], size: int, result: R, *, kind: int = 0) -> "asyncio.Future[R]":
+        """Queue one plain row. `result` is its answer, or one like it, where its kind has answers of its own.
+
+        Raises StoreBusy when too much waits.
+        """
         future: asyncio.Future[R] = self._loop.create_future()
-        self._add(Job(future, size, row=row, plain_result=result))
+        self._add(Job(future, size, row=row, kind=kind, plain_result=result))
         return future
 
     def add_work(
@@ -222,7 +232,7 @@ class GroupWriter:
             self._handed.put(jobs)
             return
         try:
-            self._appending.send([job.row or () for job in jobs])
+            self._appending.send(_rows_of(self._by_kind(jobs)))
         except (ValueError, TypeError, OverflowError):  # a row that cannot be written down: the thread finds out which
             self._handed.put(jobs)
             return
@@ -338,7 +348,7 @@ class GroupWriter:
         error = _store_error(answer.error_code, answer.error_name) if answer.error_code else None
         if error is None:
             self._start_pause_s = START_PAUSE_S
-            self._tell(jobs, answer.inserted)
+            self._tell(self._by_kind(jobs), answer.inserted)
         self._done(jobs, error, answer.took_s, answer.more)
 
     def _appender_ended(self) -> None:
@@ -354,11 +364,24 @@ class GroupWriter:
         else:
             self._next()
 
-    def _tell(self, jobs: list[Job[object]], inserted: Inserted) -> None:
-        for number in inserted.repeated:
-            jobs[number].result = self._duplicate
-        for number in inserted.failed:
-            jobs[number].result = StoreError("row not taken")
+    def _by_kind(self, jobs: list[Job[object]]) -> list[list[Job[object]]]:
+        """Jobs that are rows, by their kind."""
+        found: list[list[Job[object]]] = [[] for _ in self._plain]
+        for job in jobs:
+            if job.row is not None:
+                found[job.kind].append(job)
+        return found
+
+    def _tell(self, plain: list[list[Job[object]]], outcomes: Sequence[Inserted]) -> None:
+        for jobs, inserted in zip(plain, outcomes, strict=True):
+            if inserted.answers is None:
+                for number in inserted.repeated:
+                    jobs[number].result = self._duplicate
+            else:
+                for job, answer in zip(jobs, inserted.answers, strict=True):
+                    job.result = answer
+            for number in inserted.failed:
+                jobs[number].result = StoreError("row not taken")
 
     # -------------------------------------------------------------- thread side
 
@@ -423,15 +446,14 @@ class GroupWriter:
 
     def _transact(self, db: sqlite3.Connection, jobs: list[Job[object]]) -> StoreError | None:
         """One transaction for all jobs. A job that fails takes only itself out; an error of the store takes all out."""
-        plain = [job for job in jobs if job.row is not None]
-        rows = [job.row or () for job in plain]
+        plain = self._by_kind(jobs)
+        rows = _rows_of(plain)
         try:
-            if len(plain) == len(jobs):
-                self._tell(plain, self._plain.write(db, rows))
+            if all(job.row is not None for job in jobs):
+                self._tell(plain, write_batch(db, self._plain, rows))
                 return None
             db.execute("begin immediate")
-            if plain:
-                self._tell(plain, self._plain.insert(db, rows))
+            self._tell(plain, insert_batch(db, self._plain, rows))
             for job in jobs:
                 if job.work is not None:
                     self._apart(db, job, job.work)

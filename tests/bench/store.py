@@ -55,7 +55,7 @@ async def _thread(path: Path, seconds: float) -> tuple[float, float]:
     writer = GroupWriter(
         lambda: _connect(path),
         database=path,
-        plain=PlainRows("insert into event (id, body) values ", "(?, ?)", " on conflict do nothing"),
+        plain=(PlainRows("insert into event (id, body) values ", "(?, ?)", " on conflict do nothing"),),
         waiting_max=10_000,
         waiting_max_bytes=1 << 26,
         timeout_s=5.0,

@@ -6,14 +6,15 @@ import os
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.errors import StoreBusy, StoreError
-from gateway.event import ConversionClaim, EventRow, Recordable, Submission, Submitted
+from gateway.event import ConversionClaim, EventRow, Recordable, Submission, Submitted, Touch
 from gateway.stores.appending import lock_path
 from gateway.stores.sqlite import SqliteStore, open_sqlite
 
@@ -42,6 +43,19 @@ def conversion() -> Submission:
     row = EventRow("shop", event_id, "purchase", "server", NOW, NOW, "none", None, b"{}")
     claim = ConversionClaim("purchase", f"e:{event_id}", None, 100, "EUR")
     return Submission((Recordable(event=row, conversion=claim),))
+
+
+def click(**changes: object) -> Touch:
+    made = Touch("click", NOW, None, None, None, None, channel="email", click_id=f"click-{next(numbers):08}")
+    return msgspec.structs.replace(made, **changes)
+
+
+def clicks_in(path: Path) -> tuple[int, int, int, int]:
+    """How many clicks and repeats there are, and how many the sums say."""
+    with closing(sqlite3.connect(f"file:{path / 'gateway.db'}?mode=ro", uri=True)) as db:
+        clicks, repeats = db.execute("select count(*), total(repeats) from touch").fetchone()
+        summed = db.execute("select total(touches), total(repeats) from touch_day").fetchone()
+        return int(clicks), int(repeats), int(summed[0]), int(summed[1])
 
 
 def fates(answers: Sequence[Submitted]) -> list[str]:
@@ -90,6 +104,62 @@ async def test_a_repeat_is_told_from_the_first_whoever_wrote_it(tmp_path: Path) 
         assert fates(twice) == ["recorded" if n else "counted" for n in (0, 1)]
         thrice = [store.submit(plain(name)) for name in ("event-first", "event-second", "event-third", "event-third")]
         assert fates(await asyncio.gather(*thrice)) == ["duplicate", "duplicate", "recorded", "duplicate"]
+
+
+async def test_clicks_and_their_repeats_are_durable_when_it_answers(tmp_path: Path) -> None:
+    async with opened(tmp_path, "always") as store:
+        made = [click() for _ in range(200)]
+        events = [store.submit(plain()) for _ in range(100)]
+        touch_nos = await asyncio.gather(*(store.record_click("shop", touch) for touch in made))
+        assert touch_nos == list(range(1, 201))
+        assert fates(await asyncio.gather(*events)) == ["recorded"] * 100
+        again = [store.record_repeat("shop", touch.click_id or "") for touch in (*made[:50], *made[:50], click())]
+        assert list(await asyncio.gather(*again)) == [True] * 100 + [False]
+        assert clicks_in(tmp_path) == (200, 100, 200, 100)
+
+
+async def test_clicks_in_the_commit_of_other_work_are_written_by_the_thread(tmp_path: Path) -> None:
+    async with opened(tmp_path, "always") as store:
+        made = click()
+        stored, counted = store.record_click("shop", made), store.record_repeat("shop", made.click_id or "")
+        answers = await asyncio.gather(store.submit(conversion()), store.submit(plain()))
+        assert fates(answers) == ["counted", "recorded"]
+        assert (await stored, await counted) == (1, True)
+        assert clicks_in(tmp_path) == (1, 1, 1, 1)
+
+
+async def test_a_click_the_database_does_not_take_fails_alone(tmp_path: Path) -> None:
+    for appender in ("always", "never"):
+        path = tmp_path / appender
+        path.mkdir()
+        async with opened(path, appender) as store:
+            bad = [click(human="maybe"), click(occurred_at_ms=1 << 70), click(kind=None)]
+            futures = [store.record_click("shop", touch) for touch in (click(), *bad, click())]
+            first, *failed, last = await asyncio.gather(*futures, return_exceptions=True)
+            assert all(isinstance(one, StoreError) for one in failed)
+            assert (first, last) == (1, 2)
+            assert clicks_in(path) == (2, 0, 2, 0)
+
+
+async def test_clicks_that_a_killed_one_had_in_hand_are_answered_busy(tmp_path: Path) -> None:
+    async with opened(tmp_path, "always", sync_pause_s=0.3) as store:
+        pid = pid_of(store)
+        assert pid is not None
+        made = click()
+        stored = store.record_click("shop", made)
+        await asyncio.sleep(0.05)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(StoreBusy):
+            await stored
+        again = await store.record_click("shop", made)  # whether it was durable or not
+        assert clicks_in(tmp_path) == (1, 0, 1, 0)
+        assert again == 1
+
+
+async def test_it_starts_by_itself_when_many_clicks_arrive(tmp_path: Path) -> None:
+    async with opened(tmp_path, "auto") as store:
+        while pid_of(store) is None:
+            await asyncio.gather(*(store.record_click("shop", click()) for _ in range(300)))
 
 
 async def test_it_starts_by_itself_when_many_rows_arrive(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What every store promises about touches: clicks, landings, whose device it was, and how they go."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -48,6 +49,38 @@ async def test_a_click_id_that_comes_twice_is_one_touch(store: Store) -> None:
     assert other_site != first
     assert await store.record_click("shop", click(click_id=None)) not in (first, other_site)
     assert [row.touches for row in await store.touch_days("shop", TODAY, TODAY, ())] == [2]
+
+
+async def test_many_clicks_and_repeats_at_once_are_what_they_are_one_by_one(store: Store) -> None:
+    """A commit writes them together: numbers, repeated ids, and sums are those of each."""
+    await store.record_click("shop", click(click_id="before", link_id="l0"))
+    made = [
+        click(click_id=f"c{number % 150}" if number % 10 else None, link_id=f"l{number % 3}", test=number % 7 == 0)
+        for number in range(200)
+    ]
+    stored = [store.record_click("shop", touch) for touch in (*made, click(click_id="before", link_id="l0"))]
+    repeats = [store.record_repeat("shop", name) for name in ("c1", "before", "c1", "none", "c7")]
+    numbers = await asyncio.gather(*stored)
+    assert list(await asyncio.gather(*repeats)) == [True, True, True, False, True]
+    first: dict[str | None, int] = {}
+    new = []
+    for touch, number in zip(made, numbers[:-1], strict=True):
+        if touch.click_id is None or touch.click_id not in first:
+            new.append(touch)
+            first[touch.click_id] = number
+        else:
+            assert number == first[touch.click_id]
+    assert len(set(numbers[:-1])) == len(new)
+    names = [name for name in first if name is not None]
+    found = await store.contacts("shop", visitor_keys=(), click_ids=names, after_ms=0, upto_ms=NOW, limit=500)
+    assert {one.click_id: one.touch_no for one in found} == {name: first[name] for name in names}
+    assert {one.click_id: one.repeats for one in found if one.repeats} == {"c1": 2, "c7": 1}
+    rows = await store.touch_days("shop", 0, TODAY, ("link_id",))
+    real = [touch.link_id for touch in new if not touch.test]
+    assert {row.link_id: row.touches for row in rows} == {
+        "l0": real.count("l0") + 1, "l1": real.count("l1"), "l2": real.count("l2"),
+    }  # fmt: skip
+    assert {row.link_id: row.repeats for row in rows} == {"l0": 1, "l1": 2, "l2": 0}
 
 
 async def test_contacts_are_those_of_visitors_and_those_of_clicks_newest_first(store: Store) -> None:

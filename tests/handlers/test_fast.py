@@ -7,21 +7,19 @@ the other does too, to the last byte. Only the Date header may differ.
 import asyncio
 import gzip
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, Final, NamedTuple
 
 import pytest
 import pytest_asyncio
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway import identity
 from gateway.entropy import SeededEntropy
-from gateway.handlers import fast
+from gateway.handlers import fast_views
 from gateway.handlers.fast import usable
-from gateway.outbound import Network
 from tests.handlers.conftest import UNLIMITED
+from tests.support.nowhere import NOWHERE
 from tests.support.running import (
     AGENT,
     HOST,
@@ -43,18 +41,6 @@ EVENT: Final = b'{"name":"page_view"}'
 TODAY: Final = NOW_MS // 86_400_000
 VISITOR: Final = "AAAAAAAAAAAAAAAAAAAAAA"
 CONSENT: Final = {"analytics": "granted", "advertising": "granted", "ad_user_data": "granted"}
-
-
-class _Unreachable(AbstractResolver):
-    """Nothing leaves: deliveries stay as they were stored."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        raise OSError(None, "unreachable")
-
-    async def close(self) -> None:
-        return
 
 
 class _Even(SeededEntropy):
@@ -84,7 +70,7 @@ async def ways(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ways]:
                     tmp_path_factory.mktemp(name),
                     fast=name == "quick",
                     entropy=_Even(b"the same"),
-                    network=Network(_Unreachable(), None),
+                    network=NOWHERE,
                     limits=UNLIMITED,
                     proxy={"trusted": ["127.0.0.1"]},
                     shop={"destination": [webhook], "linked_domains": ["partner.example"]},
@@ -99,13 +85,13 @@ async def ways(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ways]:
 def taken_quickly(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Bodies that went through the fast lane."""
     seen: list[bytes] = []
-    take = fast.Hit.take
+    take = fast_views.Hit.take
 
-    def counted(hit: fast.Hit, body: bytes) -> None:
+    def counted(hit: fast_views.Hit, body: bytes) -> None:
         seen.append(body)
         take(hit, body)
 
-    monkeypatch.setattr(fast.Hit, "take", counted)
+    monkeypatch.setattr(fast_views.Hit, "take", counted)
     return seen
 
 

@@ -4,13 +4,17 @@ Seen through the cookieless id of a site that counts by day: it is a keyed hash 
 visitor says which address was believed.
 """
 
+import ipaddress
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from gateway import identity
+from gateway.handlers.edge import _packed_ipv4
 from tests.support.running import AGENT, NOW_MS, PAGE, Running, running
 
 PEER: Final = "127.0.0.1"
@@ -142,3 +146,21 @@ async def test_row_33_clients_behind_one_proxy_have_limits_of_their_own(tmp_path
         for address in ("203.0.113.9", "198.51.100.9", "::ffff:192.0.2.9", "::ffff:192.0.3.9", "2001:db8:1:2::1"):
             said = [await shop.collect({"name": "a"}, X_Forwarded_For=address) for _ in range(11)]
             assert [one.status for one in said] == [204] * 10 + [429], address
+
+
+@given(
+    st.from_regex(r"[0-9a-fA-Fx]{1,4}(?:\.[0-9]{1,4}){0,4}", fullmatch=True) | st.ip_addresses(v=4).map(str) | st.text()
+)
+@example("1.2.3.4")
+@example("010.2.3.4")
+@example("1.2.3")
+@example("1.2.3.4\x00")
+@example("\udcff")
+def test_addresses_are_read_in_the_short_way_only_where_the_long_way_says_the_same(text: str) -> None:
+    packed = _packed_ipv4(text)
+    if packed is None:
+        with pytest.raises(ValueError, match=r".*"):
+            ipaddress.IPv4Address(text)
+    else:
+        assert ipaddress.IPv4Address(text) == ipaddress.IPv4Address(packed)
+        assert str(ipaddress.IPv4Address(packed)) == text

@@ -21,7 +21,7 @@ from gateway.flows.addresses import signed_path
 from gateway.purposes import ADVERTISING, ALL_PURPOSES, ANALYTICS, NECESSARY
 from tests.handlers.conftest import UNLIMITED
 from tests.rooms.test_link_qr import png_picture, read
-from tests.support.running import AGENT, HOST, NOW_MS, Running, Said, running
+from tests.support.running import AGENT, HOST, NOW_MS, OTHER_HOST, Running, Said, refused_with, running
 
 LINK_HOST: Final = "go.shop.example"
 SHORT_HOST: Final = "shp.example"
@@ -312,6 +312,17 @@ async def test_r15_c57_a_click_has_the_channel_of_its_link(links: Links, channel
     await links.link(f"by-{channel}", channel=channel)
     await links.open(f"by-{channel}")
     assert links.last()["channel"] == expected
+
+
+async def test_r15_a_links_own_channel_stands_in_the_landing_address(links: Links) -> None:
+    campaign = await links.make("campaigns", name="Spring sale", channel="email", utm={"campaign": "spring"})
+    await links.link("letter", campaign_id=campaign["id"])
+    await links.link("poster", campaign_id=campaign["id"], channel="qr")
+    names = ("utm_source", "utm_medium", "utm_campaign")
+    for code, expected in (("letter", ("email", "email", "spring")), ("poster", ("qr", "qr", "spring"))):
+        landing = parameters(await links.open(code))
+        assert tuple(landing[name] for name in names) == expected
+        assert (links.last()["source"], links.last()["medium"]) == expected[:2]
 
 
 async def test_c56_a_channel_of_the_owner_that_no_rule_knows_is_kept(links: Links) -> None:
@@ -608,6 +619,103 @@ async def test_row_28_one_byte_changed_anywhere_in_a_signed_target_is_refused(li
         said = await links.open(other)
         assert (said.status, said.header("location")) in {(403, None), (404, None)}, other
     assert links.touches() == []
+
+
+async def signed(links: Links, link: dict[str, Any], **said: object) -> str:
+    """The path of a signed address that the catalogue API made, as somebody opens it."""
+    answer = await links.shop.api(f"/api/v1/links/{link['id']}/signed", said, links._key)
+    assert answer.status == 201, answer
+    assert answer.json()["target"] == said["target"]
+    url = urlsplit(answer.json()["url"])
+    assert (url.scheme, url.netloc) == ("https", LINK_HOST)
+    return f"{url.path}?{url.query}"
+
+
+async def test_a_signed_target_is_made_by_the_catalogue_clicked_and_over(links: Links) -> None:
+    link = await links.link("spring")
+    target = "https://elsewhere.example/a?b=c+d&e=%C3%A9#f"
+    path = await signed(links, link, target=target, expires_at="2026-11-20T13:00:01+01:00")
+    assert (await links.open(path, host=LINK_HOST)).status == 302
+    path = await signed(links, link, target=target, days=1)
+    said = await links.open(path, host=LINK_HOST)
+    assert (said.status, said.header("location")) == (302, target.replace("#f", "&lid=spring#f"))
+    assert links.last()["link_id"] == link["id"]
+    problem(await links.open(path.replace("elsewhere", "elsewherf"), host=LINK_HOST), 403, "target_signature_invalid")
+    problem(await links.open(path.replace("exp=1", "exp=2"), host=LINK_HOST), 403, "target_signature_invalid")
+    links.shop.move(seconds=86_400)
+    assert (await links.open(path, host=LINK_HOST)).status == 302
+    links.shop.move(seconds=1)
+    problem(await links.open(path, host=LINK_HOST), 403, "target_signature_invalid")
+
+
+async def test_a_target_signed_for_one_site_is_worth_nothing_on_another(links: Links) -> None:
+    await links.link("spring")
+    key = str((await links.shop.new_key(sites=("kiosk",), rights=("manage",)))["key"])
+    fields = {"code": "spring", "target": f"https://{OTHER_HOST}/"}
+    made = await links.shop.api("/api/v1/links", fields, key, host=OTHER_HOST)
+    assert made.status == 201, made
+    asked = {"target": "https://elsewhere.example/"}
+    path = f"/api/v1/links/{made.json()['link']['id']}/signed"
+    answer = await links.shop.api(path, asked, key, host=OTHER_HOST)
+    url = urlsplit(answer.json()["url"])
+    assert (await links.open(f"{url.path}?{url.query}", host=OTHER_HOST)).status == 302
+    problem(await links.open(f"{url.path}?{url.query}"), 403, "target_signature_invalid")
+    refused_with(await links.shop.api(path, asked, links._key), 404, "entry_unknown")
+    refused_with(await links.shop.api(path, asked, key), 401, "key_invalid")
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code", "field"),
+    [
+        ({}, 400, "field_missing", "target"),
+        ({"target": 1}, 400, "field_type", "target"),
+        ({"target": "javascript:alert(1)"}, 400, "target_invalid", "target"),
+        ({"target": "https://x.example/" + "a" * 2_048}, 400, "field_too_long", "target"),
+        ({"target": "https://x.example/?to=jane@shop.example"}, 400, "field_personal", "target"),
+        ({"target": TARGET, "expires_at": "2026-12-01 10:00"}, 400, "time_invalid", "expires_at"),
+        ({"target": TARGET, "expires_at": NOW_MS}, 400, "field_invalid", "expires_at"),
+        ({"target": TARGET, "expires_at": NOW_MS + 401 * 86_400_000}, 400, "field_invalid", "expires_at"),
+        ({"target": TARGET, "days": 0}, 400, "field_invalid", "days"),
+        ({"target": TARGET, "days": 401}, 400, "field_invalid", "days"),
+        ({"target": TARGET, "days": 1, "expires_at": NOW_MS + 1}, 400, "field_unknown", "days"),
+        ({"target": TARGET, "until": 1}, 400, "field_unknown", "until"),
+    ],
+)
+async def test_what_cannot_be_signed_is_refused(
+    links: Links, said: dict[str, object], status: int, code: str, field: str
+) -> None:
+    link = await links.link("spring")
+    answer = await links.shop.api(f"/api/v1/links/{link['id']}/signed", said, links._key)
+    refused_with(answer, status, code, field)
+
+
+async def test_a_link_that_is_over_or_put_away_signs_nothing(links: Links) -> None:
+    gone = await links.link("gone")
+    headers = {"Authorization": f"Bearer {links._key}"}
+    assert (await links.shop.send("DELETE", f"/api/v1/links/{gone['id']}", headers=headers)).status == 200
+    refused_with(
+        await links.shop.api(f"/api/v1/links/{gone['id']}/signed", {"target": TARGET}, links._key), 410, "link_expired"
+    )
+    link = await links.link("spring", expires_at=NOW_MS + 1_000)
+    links.shop.move(seconds=1)
+    refused_with(
+        await links.shop.api(f"/api/v1/links/{link['id']}/signed", {"target": TARGET}, links._key), 410, "link_expired"
+    )
+
+
+# ------------------------------------------------------------------ capitals
+
+
+async def test_an_address_in_capitals_opens_the_same_link(links: Links) -> None:
+    """QR codes are smaller where the whole address is in capitals."""
+    link = await links.link("spring")
+    for path, host in (("/L/SPRING", HOST.upper()), ("/SPRING", LINK_HOST.upper())):
+        assert parameters(await links.open(path, host=host)) == {"lid": "spring"}
+    assert {(touch["link_id"], touch["repeats"]) for touch in links.touches()} == {(link["id"], 1)}
+    problem(await links.open("/L/NOTHING"), 404, "link_unknown")
+    assert (await links.open("/L/")).status == 404
+    assert (await links.open("/L/SPRING", method="HEAD")).status == 302
+    assert (await links.open("/L/SPRING", method="POST")).status == 405
 
 
 # ------------------------------------------------------------------ link hosts

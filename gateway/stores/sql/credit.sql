@@ -1,15 +1,18 @@
 -- Touches, who was seen to be whom, what conversions are credited with, what changed them afterwards.
 
 -- name: touch_insert
-insert into touch (site_no, event_seq, kind, visitor_key, occurred_at_ms, referrer, campaign, click_ids, channel, source, medium, campaign_name, link_id, campaign_id, ambassador_id, variant, click_id, landed_click_id, device, os, browser, landing, human, human_reason, consent, test)
+insert into touch (site_no, event_seq, kind, occurred_at_ms, visitor_key, referrer, campaign, click_ids, channel, source, medium, campaign_name, link_id, campaign_id, ambassador_id, variant, click_id, landed_click_id, device, os, browser, landing, human, human_reason, consent, test)
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict do nothing
 
 -- name: touch_of_click
 select touch_no from touch where site_no = ? and click_id = ?
 
+-- name: touch_clicks_newest
+select site_no, click_id from touch order by touch_no desc limit ?
+
 -- name: touch_repeat
-update touch set repeats = repeats + 1 where site_no = ? and click_id = ?
+update touch set repeats = repeats + ? where site_no = ? and click_id = ?
 returning test, occurred_at_ms, kind, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, human
 
 -- name: touch_day_add
@@ -117,6 +120,18 @@ values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 select position, touch_no, kind, at_ms, channel, source, medium, campaign_name, link_id, campaign_id, ambassador_id, variant, device, landing, share_e9, amount_minor, net_minor
 from credit where conversion_id = ? and version = ? order by position
 
+-- name: attributions
+select a.conversion_id, a.version, a.model, a.model_version, a.goal_version, a.matched_by, a.why, a.path, a.seconds, a.first_of_person, a.computed_at_ms, a.excluded
+from json_each(:ids) j
+cross join attribution a on a.conversion_id = j.value
+  and a.version = (select max(version) from attribution where conversion_id = j.value)
+
+-- name: credits_of_many
+select r.conversion_id, r.position, r.touch_no, r.kind, r.at_ms, r.channel, r.source, r.medium, r.campaign_name, r.link_id, r.campaign_id, r.ambassador_id, r.variant, r.device, r.landing, r.share_e9, r.amount_minor, r.net_minor
+from json_each(:versions) j
+cross join credit r on r.conversion_id = j.key and r.version = j.value
+order by r.conversion_id, r.position
+
 -- name: credit_net
 update credit set net_minor = ? where conversion_id = ? and version = ? and position = ?
 
@@ -142,8 +157,8 @@ on conflict do update set
     seconds = seconds + excluded.seconds, timed = timed + excluded.timed
 
 -- name: credit_day_add
-insert into credit_day (site_no, day, goal, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, currency, share_e9, first_e9, amount_minor, net_minor, seconds_e3, timed_e9)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+insert into credit_day (site_no, day, goal, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, landing, currency, share_e9, first_e9, amount_minor, net_minor, seconds_e3, timed_e9)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict do update set
     share_e9 = share_e9 + excluded.share_e9, first_e9 = first_e9 + excluded.first_e9,
     amount_minor = min(9000000000000000000, amount_minor + excluded.amount_minor),
