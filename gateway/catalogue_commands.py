@@ -16,8 +16,9 @@ from gateway import control
 from gateway.catalogue_options import body_of, with_fields
 from gateway.conversions.goals import BUSINESSES
 from gateway.errors import CODES, GatewayError, Refusal
+from gateway.flows import signing
 from gateway.links import qr
-from gateway.protocols.catalogue_shapes import SHAPES
+from gateway.protocols.catalogue_shapes import SHAPES, SIGNED_DAYS_MAX
 from gateway.settings import Settings
 from gateway.terminal import example, fail, json_option, load_settings, settings_option, show
 
@@ -361,3 +362,36 @@ def links_qr(
             raise GatewayError(f"cannot write: {error.strerror or type(error).__name__}") from None
         files = [name for name in (svg_file, png_file) if name is not None]
         show({"url": address, "files": files}, as_json=as_json, text=f"{address}\n" + "\n".join(files))
+
+
+@links_group.command(
+    "sign",
+    short_help="Sign another target of a link.",
+    epilog=example("gateway links sign sale https://partner.example/page --days 7"),
+)
+@click.argument("entry")
+@click.argument("target")
+@click.option("--expires-at", help="Until when it leads there, RFC 3339 with an offset.")
+@click.option(
+    "--days", type=click.IntRange(1, SIGNED_DAYS_MAX), help=f"The same, in days from now. Default: {signing.DAYS}."
+)
+@_common
+def links_sign(
+    entry: str,
+    target: str,
+    expires_at: str | None,
+    days: int | None,
+    site: str | None,
+    settings_file: str | None,
+    as_json: bool,
+) -> None:
+    """Print the address of a link that leads to TARGET, on whatever host, until a moment. Its clicks count for the link.
+
+    Nothing is stored; whoever changes a byte of the address is refused.
+    """
+    if expires_at is not None and days is not None:
+        raise click.UsageError("say --expires-at or --days, not both")
+    said: dict[str, object] = {"target": target, "expires_at": expires_at, "days": days}
+    with _telling(as_json):
+        path = f"links/{_id_of(settings_file, site, 'links', entry)}/signed"
+        _answer(_ask(settings_file, site, "POST", path, said), as_json=as_json)

@@ -5,7 +5,7 @@ as long as the command takes; if somebody does, it asks through the control sock
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -36,10 +36,21 @@ EMPTY: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class OperationRefused(GatewayError):
-    """The gateway refused an operation. `code` is a code of errors.CODES, `message` its sentence, `answer` all it said."""
+    """The gateway refused an operation. `code` is a code of errors.CODES, `message` its sentence, `answer` all it said.
 
-    def __init__(self, code: str, message: str, field: str | None, answer: Mapping[str, object] = EMPTY) -> None:
-        super().__init__(message if field is None else f"{message} ({field})")
+    `allowed` are the words of the closed list that the field takes; they stand in the sentence people are shown.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        field: str | None,
+        answer: Mapping[str, object] = EMPTY,
+        allowed: Sequence[str] = (),
+    ) -> None:
+        said = message if field is None else f"{message} ({field})"
+        super().__init__(f"{said} Allowed: {', '.join(allowed)}." if allowed else said)
         self.code = code
         self.field = field
         self.answer = answer
@@ -144,10 +155,11 @@ def _refusal(body: bytes) -> OperationRefused:
     answer = msgspec.json.decode(body, type=dict[str, object])
     error = answer.get("error")
     said: dict[str, object] = error if isinstance(error, dict) else {}
-    field = said.get("field")
+    field, allowed = said.get("field"), said.get("allowed")
     return OperationRefused(
         str(said.get("code", "internal")),
         str(said.get("message", "The gateway failed.")),
         field if isinstance(field, str) else None,
         answer,
+        allowed if isinstance(allowed, list) else (),
     )

@@ -13,6 +13,7 @@
 A code never changes its meaning. `docs/reference/errors.md` is generated from this table.
 """
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
@@ -174,6 +175,7 @@ CODES: Final[dict[str, Code]] = {
         "The row needs one of these to be matched by: order id, click id, e-mail address, phone number, user id.",
     ),
     "goal_unknown": Code(_I, _OP, "The goal does not exist on this site."),
+    "name_ambiguous": Code(_I, _DEV, "Several entries have this name; say the code or the id of the one you mean."),
     "report_too_large": Code(
         _I, _DEV, "The report would take too long or grow too large; ask for fewer days, one goal or one campaign."
     ),
@@ -232,22 +234,29 @@ class GatewayError(Exception):
 class Refusal(GatewayError):
     """Somebody outside must change something.
 
-    `code` is a key of CODES; `field` is the path of the offending field, such as `events[3].value`. Neither ever holds
-    a value the caller sent.
+    `code` is a key of CODES; `field` is the path of the offending field, such as `events[3].value`; `allowed` are the words
+    of the closed list that the field takes, empty where there is none. None of them ever holds a value the caller sent.
     """
 
-    def __init__(self, code: str, field: str | None = None) -> None:
+    def __init__(self, code: str, field: str | None = None, allowed: Iterable[str] = ()) -> None:
         if code not in CODES:
             raise KeyError(code)
         super().__init__(code if field is None else f"{code} at {field}")
         self.code = code
         self.field = field
+        self.allowed = tuple(allowed)
+
+    def at(self, field: str | None) -> "Refusal":
+        """The same refusal of a field with another path: seen from outside of what was read."""
+        return Refusal(self.code, field, self.allowed)
 
     def body(self) -> dict[str, object]:
         """Build the JSON object every refusal is answered with."""
         error: dict[str, object] = {"code": self.code, "message": CODES[self.code].message}
         if self.field is not None:
             error["field"] = self.field
+        if self.allowed:
+            error["allowed"] = list(self.allowed)
         error["docs"] = f"docs/reference/errors.md#{self.code}"
         return {"error": error}
 

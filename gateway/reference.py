@@ -279,8 +279,9 @@ def errors_page() -> str:
     """Page of all refusal codes."""
     lines = ["# Refusals", "", GENERATED, ""]
     lines += [
-        'A refused request is answered `{"error": {"code", "message", "field"?, "docs"?}}`. A code never changes its meaning.',
-        "`field` is the path of the field that is wrong, such as `events[3].value`; nothing that was sent is repeated.",
+        'A refused request is answered `{"error": {"code", "message", "field"?, "allowed"?, "docs"?}}`. A code never changes',
+        "its meaning. `field` is the path of the field that is wrong, such as `events[3].value`; `allowed` lists the words it",
+        "takes, where they are a closed list. Nothing that was sent is repeated.",
         "Browser routes answer the same codes. What was understood and yet not kept is named in the header",
         "`X-Gateway-Dropped`: `consent` (the visitor's choice leaves nothing to keep), `prefetch` (the page was fetched ahead,",
         "nobody saw it), `head` (the image was only asked about). An image that is refused is still an image: `GET /p.gif`",

@@ -9,7 +9,7 @@ Source: reference guides of the field (goals of shops and of service businesses;
 
 import ipaddress
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -135,7 +135,7 @@ def preset(name: str) -> Preset:
     """Find a preset. Raises Refusal `field_invalid` at `preset` when there is none."""
     found = PRESETS.get(name)
     if found is None:
-        raise Refusal("field_invalid", "preset")
+        raise Refusal("field_invalid", "preset", PRESETS)
     return found
 
 
@@ -147,7 +147,7 @@ def presets_for(business: str) -> tuple[Preset, ...]:
 # ------------------------------------------------------------------ rules
 
 
-def check_goal(goal: Goal, models: Container[str]) -> Goal:
+def check_goal(goal: Goal, models: Collection[str]) -> Goal:
     """Return the goal if it keeps every rule. `models` are the ids of attribution models a goal may take.
 
     Windows are whole days. Raises Refusal with the field as it is called on the wire: `click_window_days` and so on.
@@ -157,8 +157,8 @@ def check_goal(goal: Goal, models: Container[str]) -> Goal:
     _check_text(goal.name, "name", NAME_MAX_CHARACTERS, empty=False)
     _check_text(goal.description, "description", DESCRIPTION_MAX_CHARACTERS, empty=True)
     for field, words in CHOICES.items():
-        _hold(getattr(goal, field) in words, field)
-    _hold(goal.model in models, "model")
+        _hold(getattr(goal, field) in words, field, words)
+    _hold(goal.model in models, "model", models)
     _hold(goal.click_window_ms % DAY_MS == 0 and goal.click_window_ms // DAY_MS in CLICK_DAYS, "click_window_days")
     _hold(goal.view_window_ms % DAY_MS == 0 and goal.view_window_ms // DAY_MS in VIEW_DAYS, "view_window_days")
     _hold(goal.target_rate_ppm is None or goal.target_rate_ppm in PPM, "target_rate_pct")
@@ -170,9 +170,9 @@ def check_goal(goal: Goal, models: Container[str]) -> Goal:
     return goal
 
 
-def _hold(kept: bool, field: str) -> None:
+def _hold(kept: bool, field: str, allowed: Iterable[str] = ()) -> None:
     if not kept:
-        raise Refusal("field_invalid", field)
+        raise Refusal("field_invalid", field, allowed)
 
 
 def _check_text(text: str, field: str, limit: int, *, empty: bool) -> None:

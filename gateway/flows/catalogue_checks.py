@@ -117,24 +117,49 @@ def check_notify_url(url: str, ports: frozenset[int], field: str = "notify_url")
         raise Refusal("field_invalid", field)
 
 
-def preset_utm(record: "Record", said: Mapping[str, object], shelf: "Shelf") -> "Record":
-    """Fill in campaign parameters of a new link or campaign by its channel, where neither it nor its campaign says any.
+def preset_utm(record: R, said: Mapping[str, object], shelf: "Shelf", old: "Record | None" = None) -> R:
+    """Fill in campaign parameters of a link or campaign by its channel, where nobody says any.
 
-    `said` is the body of the request: a parameter named there, even as empty, stays as it was named.
+    `said` is the body of the request: a parameter named there, even as empty, stays as it was named. `old` is the version
+    before: what its channel gave follows the channel, what somebody wrote stays.
     """
-    if not isinstance(record, Link | Campaign):
-        return record
-    above = shelf.campaigns.get(record.campaign_id) if isinstance(record, Link) else None
     utm = said.get("utm", {})
-    start = CHANNEL_UTM.get((record.channel or (above.channel if above is not None else "")).lower())
-    if start is None or not isinstance(utm, dict):
+    if not isinstance(record, Link | Campaign) or not isinstance(utm, dict):
+        return record
+    before = _channel_utm(old, shelf) if isinstance(old, Link | Campaign) else Utm()
+    now = _channel_utm(record, shelf)
+    if old is not None and now == before:
         return record
     filled = {
-        name: value
-        for name, value in msgspec.structs.asdict(start).items()
-        if value and name not in utm and not (above is not None and getattr(above.utm, name))
+        name: getattr(now, name)
+        for name in ("source", "medium")
+        if name not in utm and getattr(record.utm, name) == getattr(before, name)
     }
     return msgspec.structs.replace(record, utm=msgspec.structs.replace(record.utm, **filled))
+
+
+def _channel_utm(record: "Link | Campaign", shelf: "Shelf") -> Utm:
+    """The source and medium that the channel of an entry gives it.
+
+    Of a link, its own channel wins over its campaign's medium, and over a source that the campaign has by its channel
+    alone; a source that somebody wrote stays. A link without a channel of its own says only what its campaign does not.
+    """
+    above = shelf.campaigns.get(record.campaign_id) if isinstance(record, Link) else None
+    own = record.channel.strip().lower()
+    if above is None:
+        return CHANNEL_UTM.get(own, _NOTHING)
+    inherited, theirs = above.channel.strip().lower(), above.utm
+    start = CHANNEL_UTM.get(own or inherited, _NOTHING)
+    if own in ("", inherited):
+        return Utm(source="" if theirs.source else start.source, medium="" if theirs.medium else start.medium)
+    written = theirs.source not in ("", CHANNEL_UTM.get(inherited, _NOTHING).source)
+    return Utm(
+        source="" if written else start.source or (own if theirs.source else ""),
+        medium=start.medium or (own if theirs.medium else ""),
+    )
+
+
+_NOTHING: Final = Utm()
 
 
 def preset_window(record: R, said: Mapping[str, object], shelf: "Shelf") -> R:

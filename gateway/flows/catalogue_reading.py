@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gateway.catalogue import Entry
     from gateway.flows.house import House, SiteRooms
 
-__all__ = ["KIND_OF", "entry_of", "history", "link_base", "listed", "presets", "read", "shown"]
+__all__ = ["HISTORY_MAX", "KIND_OF", "entry_of", "history", "link_base", "listed", "presets", "read", "shown"]
 
 KIND_OF: Final = {
     "campaigns": "campaign",
@@ -126,6 +126,6 @@ def _is_of(entry: "Entry", ambassador_id: str | None) -> bool:
 def presets(business: str | None) -> dict[str, object]:
     """The goals a site may start from: for a kind of business, or all. Raises Refusal `field_invalid` for another kind."""
     if business is not None and business not in goals.BUSINESSES:
-        raise Refusal("field_invalid", "business")
+        raise Refusal("field_invalid", "business", goals.BUSINESSES)
     found = goals.presets_for(business) if business is not None else tuple(goals.PRESETS.values())
     return {"businesses": list(goals.BUSINESSES), "presets": [msgspec.structs.asdict(preset) for preset in found]}

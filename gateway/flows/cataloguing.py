@@ -16,8 +16,9 @@ from gateway.conversions import goals
 from gateway.errors import Refusal
 from gateway.event import Person, Personal, Submission
 from gateway.flows.catalogue_checks import check_record, preset_utm, preset_window
-from gateway.flows.catalogue_reading import entry_of, shown
+from gateway.flows.catalogue_reading import HISTORY_MAX, entry_of, shown
 from gateway.flows.convert import authenticate, person_key
+from gateway.flows.repeating import ID_PREFIX, first_of
 from gateway.flows.shelves import folded_code, token_digest
 from gateway.links import codes
 from gateway.protocols import catalogue_wire as wire
@@ -25,6 +26,7 @@ from gateway.times import DAY_MS
 
 if TYPE_CHECKING:
     from gateway.flows.house import House, SiteRooms
+    from gateway.flows.repeating import Call
     from gateway.flows.request import Request
     from gateway.protocols.catalogue_wire import Record
 
@@ -37,6 +39,7 @@ __all__ = [
     "made",
     "making",
     "new_token",
+    "token_text",
     "with_token",
 ]
 
@@ -44,19 +47,19 @@ TOKEN_BYTES: Final = 32
 WINDOW_MS: Final = 30 * DAY_MS
 """Click window of a goal for which nobody chose one."""
 _ID_BYTES: Final = 10
-_PREFIX: Final = {"campaign": "cmp", "link": "lnk", "ambassador": "amb", "coupon": "cpn", "goal": "goal"}
 _TRIES: Final = 8
 """Random codes that are tried until one is free. With 10,000 links, one in a hundred million is taken."""
 
 
-async def admit(house: "House", rooms: "SiteRooms", request: "Request", right: str) -> None:
+async def admit(house: "House", rooms: "SiteRooms", request: "Request", right: str) -> str:
     """Let a caller in whose API key has a right. A signature is used up here, before anything is done.
 
-    Raises Refusal as `convert.authenticate` does; a signature that was used before is `key_invalid`.
+    Answers the id of the key. Raises Refusal as `convert.authenticate` does; a signature that was used before is `key_invalid`.
     """
-    _, _, once = authenticate(house, rooms, request, right, house.clock.now_ms())
+    key, _, once = authenticate(house, rooms, request, right, house.clock.now_ms())
     if once and (await house.store.submit(Submission((), once))).refused is not None:
         raise Refusal("key_invalid")
+    return key.id
 
 
 # ------------------------------------------------------------------ making
@@ -75,12 +78,22 @@ class _Codes:
         return code
 
 
-def making(house: "House", rooms: "SiteRooms", kind: str, new_codes: _Codes | None = None) -> wire.Making:
-    """What reading an entry of a kind takes from outside."""
+def making(
+    house: "House",
+    rooms: "SiteRooms",
+    kind: str,
+    new_codes: _Codes | None = None,
+    *,
+    call: "Call | None" = None,
+    index: int = 0,
+) -> wire.Making:
+    """What reading an entry of a kind takes from outside. `index` counts what one call makes."""
 
     def new_id() -> str:
+        if call is not None:
+            return call.entry_id(kind, index)
         random = base64.b32encode(house.entropy.token_bytes(_ID_BYTES)).decode("ascii").lower()
-        return f"{_PREFIX[kind]}_{random}"
+        return f"{ID_PREFIX[kind]}_{random}"
 
     def key_of(email: Personal) -> bytes | None:
         return person_key(house, rooms, Person(email=(email,)))
@@ -98,14 +111,21 @@ def making(house: "House", rooms: "SiteRooms", kind: str, new_codes: _Codes | No
 
 
 def made(
-    house: "House", rooms: "SiteRooms", kind: str, body: bytes, said: Mapping[str, object]
+    house: "House",
+    rooms: "SiteRooms",
+    kind: str,
+    body: bytes,
+    said: Mapping[str, object],
+    *,
+    call: "Call | None" = None,
+    index: int = 0,
 ) -> "tuple[Record, bool]":
     """Read and check a new entry. Answers it, and whether its code is a random one. Raises Refusal.
 
     A link for one recipient gets a code of twice the length: its target is nobody else's business.
     """
     new_codes = _Codes(house)
-    record = wire.create(kind, body, making(house, rooms, kind, new_codes))
+    record = wire.create(kind, body, making(house, rooms, kind, new_codes, call=call, index=index))
     if isinstance(record, Link) and record.recipient and record.code in new_codes.made:
         record = msgspec.structs.replace(record, code=new_codes.new(2 * codes.SLUG_BYTES))
     shelf = house.shelves[rooms.id]
@@ -122,20 +142,48 @@ def _object(body: bytes) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-async def create(house: "House", rooms: "SiteRooms", kind: str, body: bytes) -> dict[str, object]:
+async def create(
+    house: "House", rooms: "SiteRooms", kind: str, body: bytes, call: "Call | None" = None
+) -> dict[str, object]:
     """Make an entry. A goal's postback token is in this answer and nowhere else. Raises Refusal or StoreError.
 
     An ambassador gets a share link, whose slug is their code; `target` beside their fields says where it leads, by
     default the site's first page. Their campaign is one with ambassadors from then on.
+
+    A `call` that was sent before is answered as it was, with `repeated`; only the goals whose windows it set are not
+    named again.
     """
+    if call is None:
+        return await _create(house, rooms, kind, body, None)
+    async with house.shelves[rooms.id].making:
+        first = await first_of(house, rooms, call)
+        whole = ("ambassador", "link") if kind == "ambassador" else (kind,)
+        entries = [first.get(call.entry_id(one)) for one in whole]
+        if not all(entries):
+            return await _create(house, rooms, kind, body, call, first.get(call.entry_id(kind)))
+    answer: dict[str, object] = {}
+    for entry in entries:
+        if entry is not None:
+            answer |= shown(rooms, entry)
+    if kind == "goal":
+        answer |= _postback(rooms, token_text(call.secret))
+    if kind == "ambassador":
+        answer["windows_set"] = []
+    return answer | {"repeated": True}
+
+
+async def _create(
+    house: "House", rooms: "SiteRooms", kind: str, body: bytes, call: "Call | None", begun: Entry | None = None
+) -> dict[str, object]:
+    """Make an entry. `begun` is the ambassador of a call that broke off before their link was made."""
     said = _object(body)
     if kind == "ambassador":
-        return await _create_ambassador(house, rooms, body, said)
+        return await _create_ambassador(house, rooms, body, said, call, begun)
     for _ in range(_TRIES):
-        record, random = made(house, rooms, kind, body, said)
+        record, random = made(house, rooms, kind, body, said, call=call)
         token = None
         if isinstance(record, Goal):
-            token, record = with_token(house, rooms, record)
+            token, record = with_token(house, rooms, record, call)
         entry = await keep(house, rooms, record, 1)
         if entry is None:
             if random:
@@ -180,7 +228,12 @@ def _kind(record: "Record") -> str:
 
 
 async def _create_ambassador(
-    house: "House", rooms: "SiteRooms", body: bytes, said: dict[str, object]
+    house: "House",
+    rooms: "SiteRooms",
+    body: bytes,
+    said: dict[str, object],
+    call: "Call | None",
+    begun: Entry | None,
 ) -> dict[str, object]:
     target = said.pop("target", None)
     if target is None:
@@ -189,12 +242,14 @@ async def _create_ambassador(
         raise Refusal("field_type", "target")
     body = msgspec.json.encode(said) if said else body
     for _ in range(_TRIES):
-        record, random = made(house, rooms, "ambassador", body, said)
+        record, random = made(house, rooms, "ambassador", body, said, call=call)
+        if begun is not None:
+            record = wire.record_of(begun)
         assert isinstance(record, Ambassador)  # noqa: S101 - the kind was given
         share = {"target": target, "code": record.code, "title": record.name, "campaign_id": record.campaign_id}
-        link, _ = made(house, rooms, "link", msgspec.json.encode(share), share)
+        link, _ = made(house, rooms, "link", msgspec.json.encode(share), share, call=call)
         taken = await house.store.entry_by_code(rooms.id, "link", record.code) is not None
-        entry = None if taken else await keep(house, rooms, record, 1)
+        entry = None if taken else begun or await keep(house, rooms, record, 1)
         if entry is None:
             if random:
                 continue
@@ -254,8 +309,9 @@ async def change(
     """Change what a body names of an entry. With `expected` only if that is its version. Raises Refusal or StoreError."""
     entry = await _expected(house, rooms, kind, entry_id, expected)
     old = wire.record_of(entry)
-    record = wire.change(kind, body, old, making(house, rooms, kind))
-    return await _changed(house, rooms, entry, old, check_record(house, rooms, record, old))
+    record = check_record(house, rooms, wire.change(kind, body, old, making(house, rooms, kind)), old)
+    record = preset_utm(record, _object(body), house.shelves[rooms.id], old)
+    return await _changed(house, rooms, entry, old, record)
 
 
 async def archive(
@@ -292,9 +348,14 @@ async def _changed(
 # ------------------------------------------------------------------ tokens of goals
 
 
-def with_token(house: "House", rooms: "SiteRooms", goal: Goal) -> tuple[str, Goal]:
-    """Make a postback token. Answers it, and the goal with its digest."""
-    token = base64.urlsafe_b64encode(house.entropy.token_bytes(TOKEN_BYTES))[:43].decode("ascii")
+def token_text(secret: bytes) -> str:
+    """A postback token of 32 bytes that nobody can guess."""
+    return base64.urlsafe_b64encode(secret)[:43].decode("ascii")
+
+
+def with_token(house: "House", rooms: "SiteRooms", goal: Goal, call: "Call | None" = None) -> tuple[str, Goal]:
+    """Make a postback token. Answers it, and the goal with its digest. A call that is sent again makes the same one."""
+    token = token_text(call.secret if call is not None else house.entropy.token_bytes(TOKEN_BYTES))
     return token, msgspec.structs.replace(goal, token_digest=token_digest(house, rooms.id, token))
 
 
@@ -305,12 +366,21 @@ def _postback(rooms: "SiteRooms", token: str) -> dict[str, object]:
     }
 
 
-async def new_token(house: "House", rooms: "SiteRooms", goal_id: str) -> dict[str, object]:
-    """Give a goal a new postback token; the one before is worthless at once. Raises Refusal or StoreError."""
+async def new_token(house: "House", rooms: "SiteRooms", goal_id: str, call: "Call | None" = None) -> dict[str, object]:
+    """Give a goal a new postback token; the one before is worthless at once. Raises Refusal or StoreError.
+
+    A `call` that was sent before gives none: it is told its token again, which a later one may have replaced.
+    """
     entry = await entry_of(house, rooms, "goal", goal_id)
     goal = wire.record_of(entry)
     assert isinstance(goal, Goal)  # noqa: S101 - the kind was given
-    token, goal = with_token(house, rooms, goal)
+    token, goal = with_token(house, rooms, goal, call)
+    if call is not None:
+        for version in range(entry.version, max(entry.version - HISTORY_MAX, 0), -1):
+            older = await house.store.entry(rooms.id, "goal", entry.id, version)
+            was = wire.record_of(older) if older is not None else None
+            if older is not None and isinstance(was, Goal) and was.token_digest == goal.token_digest:
+                return {**shown(rooms, older), **_postback(rooms, token), "repeated": True}
     kept = await keep(house, rooms, goal, entry.version + 1)
     if kept is None:
         raise Refusal("code_taken", "code")

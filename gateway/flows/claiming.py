@@ -1,7 +1,8 @@
 """Claiming: which goal an event counts for, what it is worth, and what makes it the same as an earlier one.
 
     goal       of the catalogue: the one the event names, else the one of the event's own name; else a conversion is what
-               was sent as one, names a goal, or stands in the site's `conversion_events`
+               was sent as one, names a goal, or stands in the site's `conversion_events`. A page names only goals that
+               somebody set up: any other name makes no goal of its own, and the event is kept with GOAL_UNKNOWN
     campaign   named by its code: it must be known, and its conversion tracking switched on
     page       where goal or campaign name domains, a browser's conversion must come from a page of theirs
     value      what the event says, 0 included; else the goal's default
@@ -17,7 +18,7 @@ import msgspec
 
 from gateway import access, conversions
 from gateway.catalogue import Campaign, Goal
-from gateway.conversions.goals import goal_for
+from gateway.conversions.goals import PRESETS, goal_for
 from gateway.errors import Refusal
 from gateway.event import ConversionClaim
 from gateway.purposes import ADVERTISING, ANALYTICS, Step
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
     from gateway.flows.shelves import Shelf
     from gateway.purposes import Judgement
 
-__all__ = ["DROPPED", "UNCLAIMED", "Claimed", "check_page", "claim_of"]
+__all__ = ["DROPPED", "GOAL_UNKNOWN", "UNCLAIMED", "Claimed", "check_page", "claim_of", "names_unknown_goal"]
 
 DROPPED: Final = frozenset({"campaign_unknown", "campaign_tracking_off"})
 """Refusals by which a browser's event is left out, with the code in a header, while the rest of its request is taken."""
+
+GOAL_UNKNOWN: Final = "goal_unknown"
+"""Mark of an event whose goal nobody set up. A page's is no conversion then; a caller's with a key is counted, and told."""
 
 _TRACKED: Final = ADVERTISING | ANALYTICS
 
@@ -66,7 +70,10 @@ def claim_of(
     received = judged.received
     shelf = house.shelves.get(rooms.id)
     goal = goal_for(received.name, received.goal, shelf.goals) if shelf is not None else None
-    counts = goal is not None or conversions.is_conversion(received, rooms.conversion_events)
+    counts = goal is not None or (
+        conversions.is_conversion(received, rooms.conversion_events)
+        and not (received.trust == "browser" and names_unknown_goal(house, rooms, received))
+    )
     if not counts and received.campaign_code is None:
         return UNCLAIMED
     campaign = _campaign(shelf, received)
@@ -93,6 +100,23 @@ def claim_of(
             campaign_id=campaign.id if campaign is not None else "",
         )
     return Claimed(claim, goal)
+
+
+def names_unknown_goal(house: "House", rooms: "SiteRooms", received: "Received") -> bool:
+    """Whether the goal of a conversion was never set up: no goal of the catalogue, of `conversion_events` or of a preset.
+
+    The goal is the one it names; of one that was sent as a conversion and names none, its own name. A preset that the
+    site put away is none any more.
+    """
+    code = received.goal if received.goal is not None or not received.conversion else received.name
+    if code is None or code in rooms.conversion_events:
+        return False
+    shelf = house.shelves.get(rooms.id)
+    if shelf is None:
+        return code not in PRESETS
+    if code in shelf.goals:
+        return False
+    return code not in PRESETS or any(goal.code == code for goal in shelf.goals_by_id.values())
 
 
 def _campaign(shelf: "Shelf | None", received: "Received") -> Campaign | None:

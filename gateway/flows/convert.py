@@ -25,6 +25,7 @@ from gateway.event import (
     Visitor,
 )
 from gateway.flows.assemble import assemble, clean_page, clean_props, clean_rest
+from gateway.flows.claiming import GOAL_UNKNOWN, names_unknown_goal
 from gateway.flows.judging import Said
 from gateway.ids import is_caller_id
 from gateway.places import place_from
@@ -205,6 +206,8 @@ async def prepare(
     click = await named_click(house, rooms, received.click_id)
     missed = why_not(received.click_id, click, received.occurred_at_ms, _window_ms(house, rooms, received))
     marks = received.marks if missed is None else (*received.marks, missed)
+    if names_unknown_goal(house, rooms, received):
+        marks = (*marks, GOAL_UNKNOWN)
     token = None
     if received.visitor_token is not None:
         token = identity.read_token(rooms.keys, received.visitor_token, now_ms // DAY_MS, rooms.site.id_days)

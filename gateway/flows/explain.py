@@ -8,6 +8,7 @@ import msgspec
 from gateway.errors import Refusal
 from gateway.flows import journey
 from gateway.flows.assemble import Facts
+from gateway.flows.claiming import GOAL_UNKNOWN
 from gateway.flows.journey_text import credit_lines
 from gateway.money import major_text
 from gateway.outcome import FATE_SENTENCES, REASONS
@@ -213,6 +214,7 @@ def text_of(found: dict[str, object]) -> str:
     )
     lines += [f"               {line}" for line in _list(consent["reasons"])]
     lines.append("recorded     facts kept: " + _listed(list(_mapping(found["facts"]))))
+    lines += [f"noticed      {mark}: {_NOTICED[str(mark)]}" for mark in _marks(found) if str(mark) in _NOTICED]
     for conversion in map(_mapping, _list(found["conversions"])):
         value = f", {conversion['value']} {conversion['currency']}" if conversion["value"] is not None else ""
         lines.append(
@@ -293,9 +295,20 @@ _VISITORS: Final = {
 }
 
 
-def _visitor(found: dict[str, object]) -> str:
+_NOTICED: Final = {
+    GOAL_UNKNOWN: "nobody set up the goal it names; a page's event is no conversion then, a server's is one",
+    "call_too_short": "the call was missed, or too short to count",
+}
+"""What a mark means for whether an event counts."""
+
+
+def _marks(found: dict[str, object]) -> tuple[object, ...]:
     marks = _mapping(found["facts"]).get("marks")
-    if isinstance(marks, (list, tuple)) and ERASED in marks:
+    return tuple(marks) if isinstance(marks, (list, tuple)) else ()
+
+
+def _visitor(found: dict[str, object]) -> str:
+    if ERASED in _marks(found):
         return "nobody any more: the person was erased"
     return _VISITORS[str(found["visitor"])]
 

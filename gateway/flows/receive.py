@@ -11,7 +11,7 @@ from gateway import consent, devices, identity, links
 from gateway.errors import Refusal
 from gateway.event import NOBODY, Device, Judged, Personal, Received, Submission, Visitor
 from gateway.flows.assemble import assemble, clean_page, clean_props, clean_rest
-from gateway.flows.claiming import DROPPED
+from gateway.flows.claiming import DROPPED, GOAL_UNKNOWN, names_unknown_goal
 from gateway.flows.judging import Said, Verdicts
 from gateway.flows.request import Collected, Request
 from gateway.flows.touching import click_life_ms
@@ -176,6 +176,8 @@ def _prepared(
         ):  # fmt: skip
             received = _with_arrival(house, rooms, request, received, arrival, verdicts, now_ms, cookies)
         received = clean_rest(received)
+        if received.goal is not None and names_unknown_goal(house, rooms, received):
+            own += (GOAL_UNKNOWN,)
         counted += own
         judged = Judged(
             received,

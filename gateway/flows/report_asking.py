@@ -1,4 +1,7 @@
-"""Asking for a report: the parameters of a query, read strictly. What is not understood is refused, never passed over."""
+"""Asking for a report: the parameters of a query, read strictly. What is not understood is refused, never passed over.
+
+What a report prints can be asked for: ids, codes, and the names of rows (`report_names`).
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gateway.attribution.registry import model_of
+from gateway.attribution.channels import CHANNELS
+from gateway.attribution.registry import MODELS, model_of
 from gateway.conversions.goals import PRESETS
 from gateway.errors import Refusal
+from gateway.flows.report_names import NOBODYS, link_titled, named
 from gateway.links.codes import fold_slug
 from gateway.money import EXPONENTS
 from gateway.times import DAY_MS, day_of
@@ -43,6 +48,9 @@ COLUMNS: Final[dict[str, str]] = {
 SORTS: Final = ("conversions", "persons", "clicks", "rate", "value", "net_value", "spend", "roi", "roas", "cpa", "name")
 """What rows may be sorted by. The largest come first, names in order; `-` in front turns it round; `worst` is by rate,
 rows without clicks left to the end."""
+
+GOALS: Final = ("all", "macro", "micro")
+"""Which goals may be summed: every one, the ends, the steps."""
 
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", re.ASCII)
 _GOAL: Final = re.compile(r"[a-z][a-z0-9_]{0,39}\Z", re.ASCII)
@@ -83,7 +91,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     def narrowed(self) -> dict[str, str]:
         """What the range was narrowed down by, by the names of the parameters."""
         names = {column: name for name, column in COLUMNS.items()}
-        found = {names[column]: value for column, value in self.filters.items()}
+        found = {names[column]: value or NOBODYS.get(names[column], "") for column, value in self.filters.items()}
         found |= {"goal": self.goal, "landing": self.landing, "currency": self.currency}
         found["goals"] = "" if self.goals == "all" else self.goals
         return {name: value for name, value in found.items() if value}
@@ -112,7 +120,7 @@ async def read_ask(
     `goals` is what is summed where neither a goal nor a kind of goal is asked for.
 
     `field_unknown` for any other parameter, `field_invalid` for what cannot be taken, `goal_unknown` and `entry_unknown`
-    for goals, campaigns, links and ambassadors that this site does not have.
+    for goals, campaigns, links and ambassadors that this site does not have, `name_ambiguous` for a name of several.
     """
     for name in query:
         if name not in allowed:
@@ -124,14 +132,14 @@ async def read_ask(
         if name in query:
             filters[column] = await _filter(shelf, name, query[name])
     goals = query.get("goals", "all" if "goal" in query else goals)
-    if goals not in ("all", "macro", "micro"):
-        raise Refusal("field_invalid", "goals")
+    if goals not in GOALS:
+        raise Refusal("field_invalid", "goals", GOALS)
     currency = query.get("currency", "")
     if "currency" in query and currency not in EXPONENTS:
         raise Refusal("currency_unknown", "currency")
     model = query.get("model", "")
     if "model" in query and (len(model) > 64 or model_of(model) is None):
-        raise Refusal("field_invalid", "model")
+        raise Refusal("field_invalid", "model", MODELS)
     return Ask(
         from_day=from_day,
         upto_day=upto_day,
@@ -189,7 +197,7 @@ def _limit(text: str | None) -> int:
 
 def _sort(text: str) -> str:
     if text != "worst" and text.removeprefix("-") not in SORTS:
-        raise Refusal("field_invalid", "sort")
+        raise Refusal("field_invalid", "sort", (*SORTS, "worst"))
     return text
 
 
@@ -200,27 +208,30 @@ def _text(text: str, field: str) -> str:
 
 
 async def _filter(shelf: "Shelf", name: str, text: str) -> str:
-    """The value a column must have. Entries of the catalogue are named by id or code, and must be this site's."""
-    if name in ("utm_campaign", "source", "medium", "channel"):
-        return _text(text, name)
-    if _ID.match(text) is None:
-        raise Refusal("field_invalid", name)
+    """The value a column must have. Entries of the catalogue are named by id, code or name, and must be this site's."""
+    text = _text(text, name)
+    if text == NOBODYS.get(name):
+        return ""
+    if name == "channel":
+        return _CHANNELS.get(text.casefold(), text)
+    if name in ("utm_campaign", "source", "medium"):
+        return text
     if name == "campaign":
         campaign = shelf.campaigns.get(text) or shelf.campaigns_by_code.get(text.lower())
-        found = campaign.id if campaign is not None else None
-    elif name == "ambassador":
+        return (campaign or named(shelf.campaigns.values(), text, name)).id
+    if name == "ambassador":
         ambassador = shelf.ambassadors.get(text) or shelf.ambassadors_by_code.get(text.lower())
-        found = ambassador.id if ambassador is not None else None
-    elif name == "link":
-        link = await shelf.link_by_id(text) or await shelf.link(fold_slug(text) or "")
-        found = link.id if link is not None else None
-    else:
-        if _WORD.match(text) is None:
-            raise Refusal("field_invalid", name)
-        return text
-    if found is None:
-        raise Refusal("entry_unknown", name)
-    return found
+        return (ambassador or named(shelf.ambassadors.values(), text, name)).id
+    if name == "link":
+        link = (await shelf.link_by_id(text) or await shelf.link(fold_slug(text) or "")) if _ID.match(text) else None
+        return (link or await link_titled(shelf, text, name)).id
+    if _WORD.match(text) is None:
+        raise Refusal("field_invalid", name)
+    return text
+
+
+_CHANNELS: Final = {channel.title.casefold(): key for key, channel in CHANNELS.items()}
+"""What reports call a channel, folded, to the channel."""
 
 
 async def _steps(house: "House", rooms: "SiteRooms", text: str | None) -> tuple[str, ...]:
@@ -233,15 +244,17 @@ async def _steps(house: "House", rooms: "SiteRooms", text: str | None) -> tuple[
 
 
 async def _goal(house: "House", rooms: "SiteRooms", text: str, field: str) -> str:
-    """A goal's code: of the catalogue, of the settings, or of a conversion that is stored. Archived goals count."""
-    if _GOAL.match(text) is None:
-        raise Refusal("field_invalid", field)
+    """A goal's code: of the catalogue, of the settings, or of a conversion that is stored; or its name. Archived ones count."""
     shelf = house.shelves[rooms.id]
+    codes = {goal.code for goal in shelf.goals_by_id.values()}
+    implied = [shelf.implied_goal(code) for code in rooms.conversion_events if code not in codes]
+    if _GOAL.match(_text(text, field)) is None:
+        return named([*shelf.goals_by_id.values(), *implied], text, field, "goal_unknown").code
     if text in shelf.goals or text in rooms.conversion_events:
         return text
-    if any(goal.code == text for goal in shelf.goals_by_id.values()):
+    if text in codes:
         return text
     today = day_of(house.clock.now_ms())
     if any(row.goal == text for row in await house.store.goal_days(rooms.id, today - DAYS_MAX, today + 1, ("goal",))):
         return text
-    raise Refusal("goal_unknown", field)
+    return named([*shelf.goals_by_id.values(), *implied], text, field, "goal_unknown").code

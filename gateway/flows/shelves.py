@@ -8,7 +8,9 @@ Archived entries are found by their id, so that old conversions can be explained
 Goals that only the settings name (`conversion_events`) are not here: they have no entry.
 """
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -46,7 +48,8 @@ class Shelf:
     """The catalogue of one site.
 
     `goals` by code, `campaigns` by id and `campaigns_by_code` by folded code, `ambassadors` by id and by folded code,
-    `coupons` by `coupon_key`. `goals_by_id` and the others by id hold archived entries too.
+    `coupons` by `coupon_key`. `goals_by_id` and the others by id hold archived entries too. `making` is held by whoever makes
+    entries that may be asked for again.
     """
 
     def __init__(self, site: str, store: "CreditStore", links_kept: int = LINKS_KEPT) -> None:
@@ -66,6 +69,7 @@ class Shelf:
         self._link_ids: dict[str, str] = {}
         self._links_kept = links_kept
         self._links_changed = 0
+        self.making = asyncio.Lock()
 
     def version(self, kind: str, entry_id: str) -> int:
         """The version of an entry as it stands here; 0 for an unknown one, and for a link that is not held."""
@@ -112,6 +116,16 @@ class Shelf:
         mark = self._links_changed
         entry = await self._store.entry(self.site, "link", link_id)
         return self._read(entry, mark) if entry is not None else None
+
+    async def all_links(self) -> AsyncIterator[Link]:
+        """Read every link from the store, archived ones too, by id. Raises StoreError. None of them is kept in memory."""
+        after_id = ""
+        while portion := await self._store.entries(self.site, "link", after_id=after_id, limit=_PORTION):
+            for entry in portion:
+                link = record_of(entry)
+                if isinstance(link, Link):
+                    yield link
+            after_id = portion[-1].id
 
     def _used(self, link_id: str) -> Link:
         self._links.move_to_end(link_id)

@@ -4,13 +4,14 @@
     GET, PATCH, DELETE   /api/v1/{kind}/{id}               one; its change; out of use (nothing is deleted)
     GET                  /api/v1/{kind}/{id}/versions      how it was before
     POST                 /api/v1/links/batch               up to 1,000 links
+    POST                 /api/v1/links/{id}/signed         its address with another target, signed, until a moment
     POST                 /api/v1/goals/{id}/token          a new postback token, answered once
     GET                  /api/v1/goals/presets             what goals may start from
     GET                  /api/v1/campaigns/{id}/snippet    code for the campaign's pages
 
 On the collection listener the site is the host's and the API key needs the right `manage`. The admin listener has the same
-below /api/admin/v1/catalogue/{site}/. A change that must not undo another's names the version it starts from, as
-`If-Match: "3"` or `?version=3`.
+below /api/admin/v1/catalogue/{site}/. A POST with an `Idempotency-Key` makes one thing however often it is sent. A change
+that must not undo another's names the version it starts from, as `If-Match: "3"` or `?version=3`.
 """
 
 import re
@@ -22,7 +23,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.errors import Refusal
-from gateway.flows import bulk_links, campaign_snippet, cataloguing, goal_dialect
+from gateway.flows import bulk_links, campaign_snippet, cataloguing, goal_dialect, repeating, signing
 from gateway.flows import catalogue_reading as reading
 from gateway.handlers.admin import demand_admin
 from gateway.handlers.collect import query_of
@@ -58,7 +59,9 @@ async def admin(door: "Door", request: web.BaseRequest, rest: str) -> web.Stream
     if rooms is None:
         raise Refusal("site_unknown")
     plural, _, below = below.partition("/")
-    return await _operate(door.house, rooms, request, plural, below, await _body(door, request))
+    body = await _body(door, request)
+    call = _call(door.house, rooms, request, "", body)
+    return await _operate(door.house, rooms, request, plural, below, body, call)
 
 
 async def goals_dialect(door: "Door", request: web.BaseRequest, rest: str) -> web.StreamResponse:
@@ -75,11 +78,12 @@ async def _serve(door: "Door", request: web.BaseRequest, rest: str, *, dialect: 
     rooms = site_of(house, request)
     try:
         body = await _body(door, request)
-        await cataloguing.admit(house, rooms, read_request(request, door.trust, body), "manage")
+        caller = await cataloguing.admit(house, rooms, read_request(request, door.trust, body), "manage")
+        call = _call(house, rooms, request, caller, body)
         if dialect:
-            answer = await _dialect(house, rooms, request, body)
+            answer = await _dialect(house, rooms, request, body, call)
         else:
-            answer = await _operate(house, rooms, request, plural, rest, body)
+            answer = await _operate(house, rooms, request, plural, rest, body, call)
     except Exception as error:  # noqa: BLE001 - one way for every refusal
         return door.refuse(route, rooms.id, error)
     took_ms = int((house.clock.monotonic_s() - begun_s) * 1000)
@@ -92,10 +96,21 @@ async def _body(door: "Door", request: web.BaseRequest) -> bytes:
     return await read_body(request, limits.batch_body_max_bytes, limits.body_timeout_s)
 
 
-async def _dialect(house: "House", rooms: "SiteRooms", request: web.BaseRequest, body: bytes) -> web.Response:
+def _call(
+    house: "House", rooms: "SiteRooms", request: web.BaseRequest, caller: str, body: bytes
+) -> "repeating.Call | None":
+    """What a `POST` with an Idempotency-Key is known by. Other methods may be sent again as they are."""
+    given = clean_text(request.headers.get("Idempotency-Key")) if request.method == "POST" else None
+    path = request.raw_path.partition("?")[0]
+    return repeating.call_of(house, rooms, caller, given, path, body)
+
+
+async def _dialect(
+    house: "House", rooms: "SiteRooms", request: web.BaseRequest, body: bytes, call: "repeating.Call | None"
+) -> web.Response:
     _only(query_of(request))
     if request.method == "POST":
-        made = await goal_dialect.create_goal(house, rooms, body)
+        made = await goal_dialect.create_goal(house, rooms, body, call)
         return json_answer(msgspec.Raw(made), status=HTTPStatus.CREATED)
     return json_answer(msgspec.Raw(goal_dialect.list_goals(house, rooms)))
 
@@ -104,7 +119,13 @@ async def _dialect(house: "House", rooms: "SiteRooms", request: web.BaseRequest,
 
 
 async def _operate(
-    house: "House", rooms: "SiteRooms", request: web.BaseRequest, plural: str, below: str, body: bytes
+    house: "House",
+    rooms: "SiteRooms",
+    request: web.BaseRequest,
+    plural: str,
+    below: str,
+    body: bytes,
+    call: "repeating.Call | None",
 ) -> web.Response:
     """Do one operation on the catalogue of a site. Raises Refusal, StoreError."""
     kind = reading.KIND_OF.get(plural)
@@ -117,10 +138,10 @@ async def _operate(
             return json_answer(await _list(house, rooms, kind, query))
         case "POST", _, "", "":
             _only(query)
-            return _entry_answer(kind, await cataloguing.create(house, rooms, kind, body), HTTPStatus.CREATED)
+            return _entry_answer(kind, await cataloguing.create(house, rooms, kind, body, call), HTTPStatus.CREATED)
         case "POST", "link", "batch", "":
             _only(query)
-            return json_answer(await bulk_links.create_links(house, rooms, body), status=HTTPStatus.CREATED)
+            return json_answer(await bulk_links.create_links(house, rooms, body, call), status=HTTPStatus.CREATED)
         case "GET", "goal", "presets", "":
             _only(query, "business")
             return json_answer(reading.presets(query.get("business")))
@@ -136,9 +157,12 @@ async def _operate(
         case "GET", _, _, "versions":
             _only(query)
             return json_answer(await reading.history(house, rooms, kind, entry_id))
+        case "POST", "link", _, "signed":
+            _only(query)
+            return json_answer(await signing.sign(house, rooms, entry_id, body), status=HTTPStatus.CREATED)
         case "POST", "goal", _, "token":
             _only(query)
-            return _entry_answer(kind, await cataloguing.new_token(house, rooms, entry_id))
+            return _entry_answer(kind, await cataloguing.new_token(house, rooms, entry_id, call))
         case "GET", "campaign", _, "snippet":
             _only(query, "goal")
             return json_answer(await campaign_snippet.snippet(house, rooms, entry_id, query.get("goal")))
@@ -153,7 +177,7 @@ async def _list(house: "House", rooms: "SiteRooms", kind: str, query: Mapping[st
         raise Refusal("field_invalid", "limit")
     archived = _FLAGS.get(query.get("archived", "false"))
     if archived is None:
-        raise Refusal("field_invalid", "archived")
+        raise Refusal("field_invalid", "archived", _FLAGS)
     return await reading.listed(
         house,
         rooms,

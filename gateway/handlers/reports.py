@@ -109,7 +109,7 @@ def _query(request: web.BaseRequest) -> dict[str, str]:
 def _format(query: dict[str, str], formats: tuple[str, ...]) -> str:
     chosen = query.pop("format", formats[0])
     if chosen not in formats:
-        raise Refusal("field_invalid", "format")
+        raise Refusal("field_invalid", "format", formats)
     return chosen
 
 

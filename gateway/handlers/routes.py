@@ -96,6 +96,7 @@ COLLECTION: Final = (
     Route("GET", "/gw-bridge.*", snippet.bridge),
     Route("GET", "/link", collect.link),
     Route("GET", "/l/*", redirect.on_site),
+    Route("GET", "/L/*", redirect.on_site),  # QR codes take capitals in fewer modules
     Route("GET", "/consent", choice.read),
     Route("POST", "/consent", choice.record),
     Route("OPTIONS", "/consent", collect.preflight),

@@ -65,7 +65,7 @@ def _code(url: str, level: str, scale: int) -> segno.QRCode:
     if len(url) > URL_MAX_CHARACTERS or _ADDRESS.match(url) is None:
         raise Refusal("field_invalid", "url")
     if level not in LEVELS:
-        raise Refusal("field_invalid", "level")
+        raise Refusal("field_invalid", "level", LEVELS)
     if not 1 <= scale <= SCALE_MAX:
         raise Refusal("field_invalid", "scale")
     return segno.make_qr(url, error=level)

@@ -19,7 +19,7 @@ from gateway.protocols.catalogue_shapes import WirePreview, WireUtm, WireVariant
 from gateway.purposes import ALIASES
 from gateway.times import DAY_MS
 
-__all__ = ["COLUMNS", "Making", "Read", "as_it_is", "looks_like_contact"]
+__all__ = ["COLUMNS", "Making", "Read", "address_text", "as_it_is", "looks_like_contact", "moment_ms"]
 
 
 class Making(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,8 +143,14 @@ def _channel(said: Any, field: str, record: Any, making: Making) -> str:
 
 
 def _address(said: Any, field: str, record: Any, making: Making) -> str:
-    """An address as written; whether it may be one is for the room of links, or of goals, to say."""
-    text = str(said)
+    return address_text(str(said), field)
+
+
+def address_text(text: str, field: str) -> str:
+    """An address as written; whether it may be one is for the room of links, or of goals, to say.
+
+    Raises Refusal `field_too_long`, `field_invalid`, and `field_personal` where its query holds an e-mail address.
+    """
     if len(text) > URL_MAX:
         raise Refusal("field_too_long", field)
     if not text.isprintable() or " " in text or (not text and field == "target"):
@@ -155,8 +161,14 @@ def _address(said: Any, field: str, record: Any, making: Making) -> str:
 
 
 def _moment(said: Any, field: str, record: Any, making: Making) -> int:
-    """Milliseconds of RFC 3339 with an offset, or of an integer. A time without offset could mean two instants."""
-    at_ms = said
+    return moment_ms(said, field)
+
+
+def moment_ms(said: str | int, field: str) -> int:
+    """Milliseconds of RFC 3339 with an offset, or of an integer. Raises Refusal `time_invalid`.
+
+    A time without offset could mean two instants.
+    """
     if isinstance(said, str):
         try:
             moment = datetime.fromisoformat(said)
@@ -165,9 +177,11 @@ def _moment(said: Any, field: str, record: Any, making: Making) -> int:
             at_ms = (moment - _EPOCH) // _MILLISECOND
         except (ValueError, OverflowError):
             raise Refusal("time_invalid", field) from None
+    else:
+        at_ms = said
     if not 0 < at_ms <= LAST_MS:
         raise Refusal("time_invalid", field)
-    return int(at_ms)
+    return at_ms
 
 
 def _domains(said: Any, field: str, record: Any, making: Making) -> tuple[str, ...]:
@@ -201,7 +215,7 @@ def _purposes(said: Any, field: str, record: Any, making: Making) -> int:
     purposes = 0
     for index, name in enumerate(said):
         if name not in ALIASES:
-            raise Refusal("purpose_unknown", f"{field}[{index}]")
+            raise Refusal("purpose_unknown", f"{field}[{index}]", ALIASES)
         purposes |= ALIASES[name]
     return purposes
 

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 __all__ = [
     "SHAPES",
+    "SIGNED_DAYS_MAX",
     "Wire",
     "WireAmbassador",
     "WireCampaign",
@@ -18,9 +19,13 @@ __all__ = [
     "WireGoal",
     "WireLink",
     "WirePreview",
+    "WireSigned",
     "WireUtm",
     "WireVariant",
 ]
+
+SIGNED_DAYS_MAX: Final = 400
+"""How long a signed target may be good."""
 
 Text = str | UnsetType | None
 Flag = bool | UnsetType | None
@@ -102,6 +107,17 @@ class WireLink(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     no_referrer: Annotated[Flag, Meta(description="Hide from the target which page the visitor came from.")] = UNSET
     preview: Annotated[WirePreview | UnsetType | None, Meta(description="What messengers show.")] = UNSET
     archived: Annotated[Flag, Meta(description="Out of use; answers 404.")] = UNSET
+
+
+class WireSigned(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Another target of a link, to be signed."""
+
+    target: Annotated[str, Meta(description="Where the address leads, on whatever host.")]
+    expires_at: Annotated[str | int | None, Meta(description="Until when.")] = None
+    days: Annotated[
+        Annotated[int, Meta(ge=1, le=SIGNED_DAYS_MAX)] | None,
+        Meta(description="The same, in days from now. Default: 30."),
+    ] = None
 
 
 class WireAmbassador(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

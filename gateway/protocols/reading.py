@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from gateway.errors import Refusal
+from gateway.protocols.closed_lists import words_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,11 +38,19 @@ def decode(read: "Callable[[bytes], T]", body: bytes) -> T:
     try:
         return read(body)
     except msgspec.ValidationError as error:
-        raise _refusal(str(error)) from None
+        raise _with_words(_refusal(str(error)), read) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Refusal("json_invalid") from None
     except RecursionError:
         raise Refusal("json_too_deep") from None
+
+
+def _with_words(refusal: Refusal, read: "Callable[[bytes], T]") -> Refusal:
+    """The refusal with the words its field takes, where the shape of the reader has a closed list for it."""
+    decoder = getattr(read, "__self__", None)
+    if refusal.code != "field_invalid" or refusal.field is None or not isinstance(decoder, msgspec.json.Decoder):
+        return refusal
+    return Refusal(refusal.code, refusal.field, words_at(decoder.type, refusal.field))
 
 
 def _refusal(message: str) -> Refusal:

@@ -165,15 +165,32 @@ def test_the_qr_code_of_a_link_is_written(operator: Operator) -> None:
     assert "cannot write" in nowhere.stderr
 
 
+def test_a_target_is_signed(operator: Operator) -> None:
+    operator.run("links", "create", "--target", TARGET, "--code", "sale")
+    other = "https://partner.example/page?a=1"
+    found = operator.told("links", "sign", "Sale", other, "--expires-at", "2030-01-01T00:00:00+01:00", code=1)
+    assert found == {"problems": ["The field's value cannot be taken. (expires_at)"]}
+    found = operator.told("links", "sign", "Sale", other, "--days", "7")
+    assert found["url"].startswith(
+        "https://t.shop.example/l/-/sale?to=https%3A%2F%2Fpartner.example%2Fpage%3Fa%3D1&exp="
+    )
+    assert found["target"] == other
+    said = operator.run("links", "sign", "sale", other).stdout
+    assert re.search(r"^url +https://t\.shop\.example/l/-/sale\?\S+$", said, re.MULTILINE)
+    assert "not both" in operator.run("links", "sign", "sale", other, "--days", "7", "--expires-at", "x", code=2).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
+        (("links", "sign", "sale", "javascript:alert(1)"), 1, "There is no such entry"),
         (("links", "create"), 1, "A required field is missing. (target)"),
         (("links", "create", "--target", "https://evil.example/"), 1, "(target)"),
         (("links", "show", "nothing"), 1, "There is no such entry"),
         (("links", "change", "nothing", "--title", "x"), 1, "There is no such entry"),
         (("links", "change", "nothing"), 2, "say what to change"),
         (("links", "create", "--target", TARGET, "--variant", "half"), 2, "write PERCENT=ADDRESS"),
+        (("goals", "create", "--name", "A", "--model", "lastclick"), 1, "(model) Allowed: first_click, last_click, "),
         (("links", "list", "--site", "kiosk"), 2, "there are shop"),
         (("goals", "create", "--name", "A", "--type", "win"), 2, "--type"),
         (("goals", "create", "--name", "A", "--value", "much"), 1, "(value)"),

@@ -20,7 +20,7 @@ from gateway import access
 from gateway.cli import main
 from gateway.outbound import webhook_keys, webhook_signature
 from gateway.protocols.adjusting import WireAdjustment
-from gateway.protocols.catalogue_shapes import SHAPES, WireLink
+from gateway.protocols.catalogue_shapes import SHAPES, WireLink, WireSigned
 from gateway.protocols.goals_compat import Figures, Period, answer_metrics, read_track, read_track_with_token
 from gateway.protocols.notification import Notice, body_of
 from gateway.protocols.spend import SpendProblem, SpendTerms, read_spend
@@ -84,6 +84,7 @@ READERS: Final[dict[str, Callable[[bytes], object]]] = {
     r"/api/v1/(events|conversions|conversions/batch)": lambda body: msgspec.json.decode(body, type=WireBatch),
     r"/consent": lambda body: msgspec.json.decode(body, type=WireChoice).choice,
     r"/api/v1/links/batch": lambda body: [msgspec.convert(one, WireLink) for one in msgspec.json.decode(body)["links"]],
+    r"/api/v1/links/[^/]+/signed": lambda body: msgspec.json.decode(body, type=WireSigned),
     r"/api/v1/spend": lambda body: (
         [one for one in read_spend(body, SpendTerms(last_day=1 << 20)) if _is_wrong(one)] == []
     ),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from gateway.flows.explain import explain, text_of
 from tests.support.goals import CLICK, OTHER_CLICK, Owner
 from tests.support.running import OTHER_HOST, PAGE, Said, refused_with, running
 
@@ -68,6 +69,56 @@ async def test_goals_nobody_set_up_count_as_before(tmp_path: Path) -> None:
         ]  # fmt: skip
 
 
+async def test_a_page_names_only_goals_that_somebody_set_up(tmp_path: Path) -> None:
+    async with running(tmp_path, shop={"conversion_events": ["purchase", "lead"]}) as shop:
+        owner = await Owner.of(shop)
+        await owner.goal(code="first_order", name="First order")
+        old = await owner.goal(code="contact", name="Contact")
+        await owner.change("goal", old["id"], archived=True)
+        known = ("first_order", "lead", "newsletter_signup")
+        for goal in (*known, "frist_order", "a_goal_of_a_stranger", "contact"):
+            said = await collect(owner, goal=goal, id=f"event-{goal}", consent=ALL)
+            assert (said.status, said.header("x-gateway-dropped")) == (204, None)
+        assert [one["goal"] for one in owner.conversions()] == list(known)
+        assert len(shop.rows("select 1 from event")) == 6, "what the page said is kept"
+        for goal in known:
+            assert "marks" not in shop.facts(f"event-{goal}")
+        for goal in ("frist_order", "a_goal_of_a_stranger", "contact"):
+            facts = shop.facts(f"event-{goal}")
+            assert (facts["goal"], facts["marks"]) == (goal, ["goal_unknown"])
+        registry = shop.gateway.house.telemetry.registry
+        assert registry.get_sample_value("gateway_marks_total", {"mark": "goal_unknown"}) == 3
+        found = await explain(shop.gateway.house, "event-frist_order", "shop")
+        assert found["conversions"] == []
+        assert "noticed      goal_unknown: nobody set up the goal it names" in text_of(found)
+
+
+@pytest.mark.parametrize("path", ["/p.gif?name=purchase&goal=frist_order", "/p.gif?name=frist_order"])
+async def test_an_image_names_no_goal_of_its_own_either(server: Owner, path: str) -> None:
+    said = await server.shop.send("GET", path, headers={"Referer": f"{PAGE}/thanks"})
+    assert said.status == 200
+    assert server.conversions() == []
+    assert server.shop.count() == 1
+
+
+async def test_a_caller_with_a_key_is_told_of_a_goal_that_nobody_set_up(server: Owner) -> None:
+    """Nothing is lost: it counts, and the answer says what looks wrong."""
+    await server.goal(code="first_order", name="First order")
+    for body, marks in (
+        ({"goal": "first_order"}, None),
+        ({"goal": "purchase"}, None),
+        ({"goal": "frist_order"}, ["goal_unknown"]),
+        ({"name": "frist_order"}, ["goal_unknown"]),
+        ({"name": "frist_order", "goal": "first_order"}, None),
+    ):
+        said = (await convert(server, **body)).json()
+        assert (said["fate"], said.get("marks")) == ("counted", marks), body
+    said = (await convert(server, EVENTS, name="hello", goal="frist_order")).json()
+    assert (said["fate"], said["marks"]) == ("counted", ["goal_unknown"])
+    assert "marks" not in (await convert(server, EVENTS, name="hello")).json()
+    assert [one["goal"] for one in server.conversions()].count("frist_order") == 3
+
+
 async def test_a_goal_that_is_put_away_counts_no_more(server: Owner) -> None:
     goal = await server.goal(code="watched", name="Watched")
     await server.change("goal", goal["id"], archived=True)
@@ -127,7 +178,7 @@ async def test_destinations_are_told_the_default_and_the_event_keeps_what_it_sai
 
 async def test_e11_a_conversion_names_the_campaign_it_is_reported_for(owner: Owner) -> None:
     campaign = await owner.campaign(code="Spring-26")
-    assert (await collect(owner, goal="sale", campaign="spring-26")).status == 204
+    assert (await collect(owner, goal="contact", campaign="spring-26")).status == 204
     assert [one["campaign_id"] for one in owner.conversions()] == [campaign["id"]]
 
 
@@ -153,14 +204,14 @@ async def test_e12_the_ambassador_whose_link_was_used_is_credited_and_nobody_by_
 async def test_e14_a_campaign_that_is_switched_off_takes_nothing(owner: Owner) -> None:
     campaign = await owner.campaign(code="spring", tracking=False)
     before = owner.shop.everything_stored()
-    said = await collect(owner, goal="sale", campaign="spring")
+    said = await collect(owner, goal="contact", campaign="spring")
     assert (said.status, said.header("x-gateway-dropped")) == (204, "campaign_tracking_off")
     assert "X-Gateway-Dropped" in str(said.header("access-control-expose-headers"))
     assert owner.shop.everything_stored() == before
     refused_with(await convert(owner, campaign="spring"), 403, "campaign_tracking_off", "campaign")
     assert owner.shop.everything_stored() == before
     await owner.change("campaign", campaign["id"], tracking=True)
-    assert (await collect(owner, goal="sale", campaign="spring")).header("x-gateway-dropped") is None
+    assert (await collect(owner, goal="contact", campaign="spring")).header("x-gateway-dropped") is None
     assert (await convert(owner, campaign="spring")).status == 200
     assert len(owner.conversions()) == 2
 
@@ -168,7 +219,7 @@ async def test_e14_a_campaign_that_is_switched_off_takes_nothing(owner: Owner) -
 async def test_e27_a_wrong_campaign_code_is_said_readably(owner: Owner) -> None:
     await owner.campaign(code="spring")
     before = owner.shop.everything_stored()
-    said = await collect(owner, goal="sale", campaign="sprnig")
+    said = await collect(owner, goal="contact", campaign="sprnig")
     assert (said.status, said.header("x-gateway-dropped")) == (204, "campaign_unknown")
     assert said.header("access-control-allow-origin") == PAGE
     with owner.shop.refusing(CONVERSIONS, "campaign_unknown"):
@@ -178,7 +229,11 @@ async def test_e27_a_wrong_campaign_code_is_said_readably(owner: Owner) -> None:
 
 async def test_a_wrong_campaign_in_a_batch_leaves_the_others(owner: Owner) -> None:
     await owner.campaign(code="spring")
-    events = [{"name": "page_view"}, {"name": "a", "goal": "sale", "campaign": "x"}, {"name": "b", "goal": "sale"}]
+    events = [
+        {"name": "page_view"},
+        {"name": "a", "goal": "contact", "campaign": "x"},
+        {"name": "b", "goal": "contact"},
+    ]
     said = await owner.shop.collect({"events": events})
     assert (said.status, said.header("x-gateway-dropped")) == (204, "campaign_unknown")
     assert owner.shop.rows("select name from event order by seq") == [("page_view",), ("b",)]
@@ -223,14 +278,14 @@ async def test_e19_e20_e21_e22_e23_e24_row_26_conversions_come_from_listed_pages
     owner: Owner, what: str, row: str, domains: object, origin: str, taken: bool
 ) -> None:
     if what == "goal":
-        await owner.goal(code="sale", name="Sale", domains=domains)
+        await owner.goal(code="contact", name="Sale", domains=domains)
     else:
         await owner.campaign(code="spring", domains=domains)
     before = owner.shop.everything_stored()
-    said = await collect(owner, origin=origin, goal="sale", campaign="spring" if what == "campaign" else None)
+    said = await collect(owner, origin=origin, goal="contact", campaign="spring" if what == "campaign" else None)
     if taken:
         assert (said.status, said.header("x-gateway-dropped")) == (204, None), row
-        assert [one["goal"] for one in owner.conversions()] == ["sale"]
+        assert [one["goal"] for one in owner.conversions()] == ["contact"]
         return
     assert said.header("access-control-allow-origin") == origin, "the page can read that it is blocked"
     refused_with(said, 403, "domain_not_allowed")

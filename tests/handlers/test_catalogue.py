@@ -13,7 +13,10 @@ import pytest_asyncio
 
 from gateway.attribution.registry import MODELS
 from gateway.catalogue import KINDS
+from gateway.conversions import goals
+from gateway.errors import StoreBusy
 from gateway.event import Person, Personal
+from gateway.flows import repeating
 from gateway.flows.catalogue_reading import KIND_OF
 from gateway.flows.convert import person_key
 from gateway.flows.shelves import Shelf
@@ -672,6 +675,74 @@ async def test_r49_what_the_owner_says_of_parameters_wins(caller: Caller) -> Non
     assert (link["utm"]["source"], link["utm"]["medium"]) == ("", ""), "the campaign says both already"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field", "words"),
+    [
+        ("POST", "goals", {"name": "A", "type": "win"}, "type", list(goals.CHOICES["type"])),
+        ("POST", "goals", {"name": "A", "model": "lastclick"}, "model", list(MODELS)),
+        ("POST", "goals", {"preset": "purchaze"}, "preset", list(goals.PRESETS)),
+        ("GET", "goals/presets?business=farm", None, "business", ["shop", "service"]),
+        ("GET", "links?archived=1", None, "archived", ["true", "false"]),
+        (
+            "POST", "conversions/goals", {"goal": {"name": "A", "goal_type": "lead"}}, "goal.goal_type",
+            ["purchase", "signup", "download", "custom"],
+        ),
+        ("POST", "links/batch", {"links": [{"target": 1}]}, "links[0].target", None),
+    ],
+)  # fmt: skip
+async def test_a_refused_word_is_answered_with_the_words_that_are_taken(
+    caller: Caller, method: str, path: str, body: object, field: str, words: list[str] | None
+) -> None:
+    said = await caller.ask(method, path, body)
+    assert (said.status, said.error["field"]) == (400, field)
+    assert sorted(said.error.get("allowed", ())) == sorted(words or ())
+
+
+@pytest.mark.parametrize(
+    ("above", "link", "expected"),
+    [
+        ({"channel": "email"}, {}, ("", "")),
+        ({"channel": "email"}, {"channel": "qr"}, ("qr", "qr")),
+        ({"channel": "email"}, {"channel": "Email"}, ("", "")),
+        ({"channel": "email"}, {"channel": "social"}, ("social", "social")),
+        ({"channel": "email"}, {"channel": "Flyer"}, ("flyer", "flyer")),
+        ({"channel": "ad", "utm": {"medium": "paid_social"}}, {"channel": "ad"}, ("", "")),
+        ({"channel": "social", "utm": {"source": "instagram"}}, {"channel": "qr"}, ("", "qr")),
+        ({"utm": {"source": "spring", "medium": "crm"}}, {"channel": "sms"}, ("", "sms")),
+        ({"utm": {"medium": "crm"}}, {"channel": "sms", "utm": {"medium": "text"}}, ("sms", "text")),
+        ({"channel": "email"}, {"channel": "qr", "utm": {"medium": ""}}, ("qr", "")),
+        ({}, {"channel": "flyer"}, ("", "")),
+    ],
+)
+async def test_a_links_own_channel_wins_over_its_campaigns_medium(
+    caller: Caller, above: dict[str, Any], link: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    campaign = await caller.campaign(**above)
+    made = await caller.entry("links", target=TARGET, campaign_id=campaign["id"], **link)
+    assert (made["utm"]["source"], made["utm"]["medium"]) == expected
+
+
+async def test_what_a_channel_gave_a_link_follows_its_channel(caller: Caller) -> None:
+    campaign = await caller.campaign(channel="email")
+    made = await caller.entry("links", target=TARGET, campaign_id=campaign["id"], channel="qr")
+
+    async def after(**fields: Any) -> tuple[str, str]:
+        said = await caller.ask("PATCH", f"links/{made['id']}", fields)
+        assert said.status == 200, said.body
+        utm = said.json()["link"]["utm"]
+        return utm["source"], utm["medium"]
+
+    assert await after(channel="sms") == ("sms", "sms")
+    assert await after(title="the same") == ("sms", "sms")
+    assert await after(channel=None) == ("", "")
+    assert await after(channel="sms", utm={"source": "letter"}) == ("letter", "sms")
+    assert await after(channel="social") == ("letter", "social"), "what somebody wrote stays"
+    assert await after(utm={"medium": ""}) == ("letter", "")
+    assert await after(channel="qr") == ("letter", ""), "what somebody emptied stays empty"
+    said = await caller.ask("PATCH", f"campaigns/{campaign['id']}", {"channel": "ad"})
+    assert said.json()["campaign"]["utm"] == {**campaign["utm"], "source": "", "medium": "cpc"}
+
+
 async def test_c31_links_for_each_recipient_are_made_at_once(caller: Caller) -> None:
     campaign = await caller.campaign(channel="sms")
     rows = [{"recipient": f"customer-{n}", "target": f"{TARGET}?cart={n}"} for n in range(1_000)]
@@ -1206,3 +1277,183 @@ async def test_p32_what_cannot_be_taken_is_named(caller: Caller, goal: dict[str,
 
 async def test_every_kind_has_a_collection() -> None:
     assert set(KIND_OF.values()) == set(KINDS)
+
+
+# ------------------------------------------------------------------ the same call again
+
+SENT_AGAIN: Final[dict[str, dict[str, Any]]] = {
+    "campaigns": {"name": "Summer"},
+    "links": {"target": TARGET},
+    "coupons": {"code": "ANNA10"},
+    "ambassadors": {"name": "Anna", "target": TARGET},
+    "goals": {"name": "First order", "value": "5.00", "currency": "EUR"},
+}
+
+
+async def filled(caller: Caller, plural: str) -> dict[str, Any]:
+    """A body for a new entry, in a campaign where it needs one."""
+    needs = plural in ("coupons", "ambassadors")
+    above = {"campaign_id": (await caller.campaign())["id"]} if needs else {}
+    return {**SENT_AGAIN[plural], **above}
+
+
+def entries(caller: Caller) -> int:
+    return caller.shop.count("catalogue_version")
+
+
+@pytest.mark.parametrize("plural", SENT_AGAIN)
+async def test_the_same_call_again_makes_nothing_and_is_answered_as_it_was(fresh: Caller, plural: str) -> None:
+    body = await filled(fresh, plural)
+    first = await fresh.ask("POST", plural, body, Idempotency_Key="order-of-1")
+    assert first.status == 201, first.body
+    assert "repeated" not in first.json()
+    before = entries(fresh)
+    entry = first.json()[KIND_OF[plural]]
+    if plural in ("campaigns", "links", "goals"):
+        await fresh.ask("PATCH", f"{plural}/{entry['id']}", {"channel" if plural != "goals" else "description": "x"})
+        before += 1
+    again = await fresh.ask("POST", plural, body, Idempotency_Key="order-of-1")
+    assert again.status == 201, again.body
+    told = {name: part for name, part in first.json().items() if name != "windows_set"}
+    assert {name: part for name, part in again.json().items() if name != "windows_set"} == told | {"repeated": True}
+    assert again.header("etag") == first.header("etag")
+    assert entries(fresh) == before
+
+
+@pytest.mark.parametrize("plural", SENT_AGAIN)
+async def test_without_a_key_or_with_another_everything_is_made_anew(fresh: Caller, plural: str) -> None:
+    body = await filled(fresh, plural)
+    found: list[str] = []
+    for headers in ({"Idempotency_Key": "order-of-1"}, {"Idempotency_Key": "order-of-2"}, {}, {}):
+        if plural == "coupons":
+            body["code"] += "0"
+        said = await fresh.ask(
+            "POST", plural, body if plural != "goals" else {**body, "code": f"g{len(found)}"}, **headers
+        )
+        assert said.status == 201, said.body
+        found.append(said.json()[KIND_OF[plural]]["id"])
+    assert len(set(found)) == 4
+
+
+async def test_a_key_that_came_with_another_body_route_or_kind_is_refused(fresh: Caller) -> None:
+    key = "order-of-1"
+    assert (await fresh.ask("POST", "links", {"target": TARGET}, Idempotency_Key=key)).status == 201
+    before = fresh.shop.everything_stored()
+    for path, body in (
+        ("links", {"target": TARGET, "title": "another"}),
+        ("campaigns", {"name": "Summer"}),
+        ("goals", {"preset": "purchase"}),
+        ("links/batch", {"links": [{"target": TARGET}]}),
+        ("conversions/goals", {"goal": {"name": "Q1 Sale"}}),
+    ):
+        refused_with(await fresh.ask("POST", path, body, Idempotency_Key=key), 409, "idempotency_key_reused")
+    for wrong in ("short", "x" * 65, "with spaces in it"):
+        said = await fresh.ask("POST", "links", {"target": TARGET}, Idempotency_Key=wrong)
+        refused_with(said, 400, "idempotency_key_invalid", "Idempotency-Key")
+    assert fresh.shop.everything_stored() == before
+
+
+async def test_a_key_is_used_up_by_what_was_made_and_not_by_a_refusal(fresh: Caller) -> None:
+    key = "order-of-1"
+    refused_with(await fresh.ask("POST", "links", {"target": 1}, Idempotency_Key=key), 400, "field_type", "target")
+    assert (await fresh.ask("POST", "links", {"target": TARGET}, Idempotency_Key=key)).status == 201
+
+
+async def test_callers_and_sites_do_not_meet_in_a_key(fresh: Caller) -> None:
+    shop = fresh.shop
+    other = Caller(shop, (await shop.new_key(rights=("manage",)))["key"])
+    both = (await shop.new_key(sites=("shop", "kiosk"), rights=("manage",)))["key"]
+    callers = (fresh, other, Caller(shop, both), Caller(shop, both, host=OTHER_HOST))
+    found = [await caller.ask("POST", "campaigns", {"name": "A"}, Idempotency_Key="order-of-1") for caller in callers]
+    assert len({said.json()["campaign"]["id"] for said in found}) == 4
+
+
+async def test_the_same_call_twice_at_once_makes_one_entry(fresh: Caller) -> None:
+    body = {"name": "Summer"}
+    said = await asyncio.gather(*(fresh.ask("POST", "campaigns", body, Idempotency_Key="order-of-1") for _ in range(8)))
+    assert {one.status for one in said} == {201}
+    assert len({one.json()["campaign"]["id"] for one in said}) == 1
+    assert [one.json().get("repeated") for one in said].count(None) == 1
+    assert entries(fresh) == 1
+
+
+async def test_a_goals_token_is_told_again_to_the_same_call_and_to_nobody_else(fresh: Caller) -> None:
+    body = {"preset": "purchase"}
+    first = (await fresh.ask("POST", "goals", body, Idempotency_Key="order-of-1")).json()
+    assert (await fresh.ask("POST", "goals", body, Idempotency_Key="order-of-1")).json()["postback_token"] == first[
+        "postback_token"
+    ]
+    said = await fresh.shop.send("POST", f"/api/conversions/track/{first['postback_token']}", body={"order_id": "1"})
+    assert said.json()["status"] == "accepted"
+    path = f"goals/{first['goal']['id']}/token"
+    second = (await fresh.ask("POST", path, Idempotency_Key="order-of-2")).json()
+    again = (await fresh.ask("POST", path, Idempotency_Key="order-of-2")).json()
+    assert again == second | {"repeated": True}
+    assert second["postback_token"] != first["postback_token"]
+    third = (await fresh.ask("POST", path)).json()["postback_token"]
+    old = (await fresh.ask("POST", path, Idempotency_Key="order-of-2")).json()["postback_token"]
+    assert old == second["postback_token"], "the first answer"
+    for token, status in ((third, 200), (old, 404), (first["postback_token"], 404)):
+        said = await fresh.shop.send("POST", f"/api/conversions/track/{token}", body={"order_id": "2"})
+        assert said.status == status
+
+
+async def test_a_goal_in_the_trackers_shape_is_made_once(fresh: Caller) -> None:
+    body = {"goal": {"name": "Q1 Sale"}}
+    first = await fresh.ask("POST", "conversions/goals", body, Idempotency_Key="order-of-1")
+    again = await fresh.ask("POST", "conversions/goals", body, Idempotency_Key="order-of-1")
+    assert (again.status, again.body) == (201, first.body)
+    assert entries(fresh) == 1
+
+
+async def test_a_batch_that_broke_off_is_completed_by_the_same_call(fresh: Caller) -> None:
+    body = {"common": {"target": TARGET}, "links": [{"recipient": f"r-{n}"} for n in range(30)]}
+    store, stored = fresh.shop.gateway.house.store, 0
+    whole = store.put_entry
+
+    async def breaks(entry: Any) -> str:
+        nonlocal stored
+        stored += 1
+        if stored > 25:
+            raise StoreBusy("locked")
+        return await whole(entry)
+
+    store.put_entry = breaks  # type: ignore[method-assign] # a fault, injected
+    said = await fresh.ask("POST", "links/batch", body, Idempotency_Key="order-of-1")
+    store.put_entry = whole  # type: ignore[method-assign]
+    assert said.status == 503
+    assert 20 <= entries(fresh) < 30
+    second = (await fresh.ask("POST", "links/batch", body, Idempotency_Key="order-of-1")).json()
+    assert "repeated" not in second
+    third = (await fresh.ask("POST", "links/batch", body, Idempotency_Key="order-of-1")).json()
+    assert third == second | {"repeated": True}
+    assert [one["recipient"] for one in third["links"]] == [f"r-{n}" for n in range(30)]
+    assert entries(fresh) == 30
+
+
+async def test_an_ambassador_whose_link_is_missing_gets_it_by_the_same_call(fresh: Caller) -> None:
+    body = await filled(fresh, "ambassadors")
+    store = fresh.shop.gateway.house.store
+    whole = store.put_entry
+
+    async def breaks(entry: Any) -> str:
+        if entry.kind == "link":
+            raise StoreBusy("locked")
+        return await whole(entry)
+
+    store.put_entry = breaks  # type: ignore[method-assign] # a fault, injected
+    assert (await fresh.ask("POST", "ambassadors", body, Idempotency_Key="order-of-1")).status == 503
+    store.put_entry = whole  # type: ignore[method-assign]
+    found = (await fresh.ask("POST", "ambassadors", body, Idempotency_Key="order-of-1")).json()
+    assert found["link"]["code"] == found["ambassador"]["code"]
+    assert found["link"]["ambassador_id"] == found["ambassador"]["id"]
+    assert len((await fresh.ask("GET", "ambassadors")).json()["ambassadors"]) == 1
+
+
+async def test_what_one_call_makes_has_ids_of_the_usual_form(fresh: Caller) -> None:
+    house = fresh.shop.gateway.house
+    call = repeating.call_of(house, house.by_id["shop"], "", "order-of-1", "/x", b"{}")
+    assert call is not None
+    ids = {call.entry_id(kind, index) for kind in KINDS for index in range(1_000)}
+    assert len(ids) == 5_000
+    assert all(re.fullmatch(r"(cmp|lnk|amb|cpn|goal)_[a-z2-7]{16}", one) for one in ids)

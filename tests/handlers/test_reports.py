@@ -3,16 +3,19 @@
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
-from gateway.catalogue import Ambassador, Campaign, Link
+from gateway.attribution.registry import MODELS
+from gateway.catalogue import Ambassador, Campaign, Goal, Link
 from gateway.errors import StoreBusy
-from gateway.flows import reports
+from gateway.flows import report_names, reports
+from gateway.flows.report_asking import SORTS
 from gateway.flows.report_exports import EXPORTS
 from tests.handlers.conftest import UNLIMITED
 from tests.support.reporting import Books
@@ -154,12 +157,12 @@ SQL: Final = "1' or '1'='1';--"
         pytest.param("sort=conversions;drop%20table%20event", "field_invalid", "sort", id="SQL in sort"),
         pytest.param("sort=--conversions", "field_invalid", "sort", id="a comment as sort"),
         pytest.param("sort=-worst", "field_invalid", "sort", id="the best of the worst"),
-        pytest.param(f"goal={SQL}", "field_invalid", "goal", id="SQL in goal"),
+        pytest.param(f"goal={SQL}", "goal_unknown", "goal", id="SQL in goal"),
         pytest.param("goal=never_seen", "goal_unknown", "goal", id="an unknown goal"),
         pytest.param(f"goals={SQL}", "field_invalid", "goals", id="SQL in goals"),
-        pytest.param(f"campaign={SQL}", "field_invalid", "campaign", id="SQL in campaign"),
-        pytest.param(f"link={SQL}", "field_invalid", "link", id="SQL in link"),
-        pytest.param(f"ambassador={SQL}", "field_invalid", "ambassador", id="SQL in ambassador"),
+        pytest.param("campaign=", "field_invalid", "campaign", id="an empty campaign"),
+        pytest.param("link=a%0Ab", "field_invalid", "link", id="two lines in link"),
+        pytest.param("ambassador=" + "x" * 257, "field_invalid", "ambassador", id="a long ambassador"),
         pytest.param(f"device={SQL}", "field_invalid", "device", id="SQL in device"),
         pytest.param(f"variant={SQL}", "field_invalid", "variant", id="SQL in variant"),
         pytest.param(f"currency={SQL}", "currency_unknown", "currency", id="SQL in currency"),
@@ -186,6 +189,28 @@ SQL: Final = "1' or '1'='1';--"
 async def test_row_41_parameters_are_strict(reader: Reader, query: str, code: str, field: str | None) -> None:
     said = await reader.get(f"/api/v1/reports/campaigns?{query.replace(' ', '%20')}")
     refused_with(said, 400, code, field)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("goals=big", ["all", "macro", "micro"]),
+        ("sort=best", [*SORTS, "worst"]),
+        ("model=lastclick", list(MODELS)),
+        ("format=xml", ["json", "csv", "jsonl"]),
+        ("limit=0", None),
+    ],
+)
+async def test_a_refused_word_is_answered_with_the_words_that_are_taken(
+    reader: Reader, query: str, words: list[str] | None
+) -> None:
+    assert (await reader.get(f"/api/v1/reports/campaigns?{query}")).error.get("allowed") == words
+
+
+@pytest.mark.parametrize("name", ["campaign", "link", "ambassador"])
+async def test_row_41_names_of_entries_are_values_and_never_sql(reader: Reader, name: str) -> None:
+    said = await reader.get(f"/api/v1/reports/channels?{name}={SQL.replace(' ', '%20')}")
+    refused_with(said, 404, "entry_unknown", name)
 
 
 @pytest.mark.parametrize("name", ["channel", "source", "medium", "utm_campaign"])
@@ -362,10 +387,10 @@ async def test_the_head_of_an_export_is_that_of_the_whole(reader: Reader) -> Non
 async def test_an_export_that_is_cut_off_cannot_be_taken_for_a_whole_one(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def busy(conversion_id: str, version: int | None = None) -> None:
+    async def busy(conversion_ids: Sequence[str]) -> None:
         raise StoreBusy("the store is locked")
 
-    monkeypatch.setattr(reader.shop.gateway.house.store, "attribution", busy)
+    monkeypatch.setattr(reader.shop.gateway.house.store, "attributions", busy)
     written = len(reader.shop.log_text)
     with pytest.raises(aiohttp.ClientError):
         await reader.stream("/api/v1/exports/conversions")
@@ -425,3 +450,88 @@ async def test_p33_metrics_of_everything_keep_currencies_apart(reader: Reader) -
 )
 async def test_p33_metrics_take_a_link_and_days(reader: Reader, query: str, status: int, code: str, field: str) -> None:
     refused_with(await reader.get(f"/api/v1/analytics/conversions?{query}"), status, code, field)
+
+
+# ------------------------------------------------------------------ what is printed can be asked for
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def labelled(tmp_path: Path) -> AsyncIterator[Reader]:
+    async with running(tmp_path, limits=UNLIMITED, shop={"conversion_events": ["purchase"]}) as shop:
+        reader = Reader(shop)
+        await reader.fill()
+        await reader.books.has(
+            Goal(id="g1", code="first_order", name="First order"),
+            Campaign(id="c2", code="fair", name="Trade fair"),
+            Campaign(id="c3", code="fair-2", name="Trade Fair", archived=True),
+            Campaign(id="c4", code="trade", name="mail"),
+            Link(
+                id="l2", code="top", title="Newsletter, top", target="https://www.shop.example/", campaign_id="spring"
+            ),
+            Link(id="l3", code="twin", title="Twin", target="https://www.shop.example/"),
+            Link(id="l4", code="twin-2", title="twin", target="https://www.shop.example/"),
+        )
+        await reader.books.clicks(3, channel="paid_social", source="", medium="", device="", link_id="l2")
+        yield reader
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ("campaign=sPRING", {"campaign": "spring"}),
+        ("campaign=Spring-26", {"campaign": "spring"}),
+        ("campaign=mail", {"campaign": "c4"}),
+        ("link=newsletter,%20top", {"link": "l2"}),
+        ("link=mail", {"link": "l1"}),
+        ("ambassador=ANN", {"ambassador": "a1"}),
+        ("channel=Paid%20Social", {"channel": "paid_social"}),
+        ("channel=paid_social", {"channel": "paid_social"}),
+        ("channel=podcast", {"channel": "podcast"}),
+        ("source=%28no%20source%29", {"source": "(no source)"}),
+        ("device=%28no%20device%29", {"device": "(no device)"}),
+        ("goal=Purchase", {"goal": "purchase"}),
+        ("goal=first%20Order", {"goal": "first_order"}),
+    ],
+)
+async def test_what_reports_print_can_be_asked_for(labelled: Reader, asked: str, code: dict[str, str]) -> None:
+    said = await labelled.get(f"/api/v1/reports/channels?{asked}")
+    assert said.status == 200, said.body
+    assert said.json()["filters"] == code | ({} if "goal" in code else {"goals": "macro"})
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code"),
+    [
+        ("campaign=trade%20fair", 400, "name_ambiguous"),
+        ("link=Twin", 200, ""),  # a code, and codes win
+        ("link=Twin%20", 404, "entry_unknown"),
+        ("campaign=Autumn", 404, "entry_unknown"),
+        ("goal=First", 400, "goal_unknown"),
+    ],
+)
+async def test_a_name_of_several_entries_is_not_guessed(labelled: Reader, asked: str, status: int, code: str) -> None:
+    said = await labelled.get(f"/api/v1/reports/channels?{asked}")
+    if code:
+        refused_with(said, status, code, asked.partition("=")[0])
+    else:
+        assert said.json()["filters"]["link"] == "l3"
+
+
+async def test_a_row_of_nobody_is_counted_when_it_is_asked_for(labelled: Reader) -> None:
+    rows = (await labelled.get("/api/v1/reports/sources?source=%28no%20source%29")).json()["rows"]
+    assert [(row["key"]["name"], row["clicks"]) for row in rows] == [("(no source)", 3)]
+    rows = (await labelled.get("/api/v1/reports/channels?channel=Paid%20Social")).json()["rows"]
+    assert [(row["key"]["name"], row["clicks"]) for row in rows] == [("Paid Social", 3)]
+
+
+async def test_titles_of_links_are_looked_through_up_to_a_bound(
+    labelled: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused_with(await labelled.get("/api/v1/reports/channels?link=twin%2D3"), 404, "entry_unknown", "link")
+    monkeypatch.setattr(report_names, "LINKS_READ", 3)
+    refused_with(await labelled.get("/api/v1/reports/channels?link=Nowhere"), 400, "name_ambiguous", "link")
+
+
+async def test_the_list_of_conversions_takes_names_too(labelled: Reader) -> None:
+    found = (await labelled.get("/api/v1/conversions?campaign=Spring&goal=Purchase")).json()
+    assert (found["filters"], len(found["conversions"])) == ({"campaign": "spring", "goal": "purchase"}, 3)

@@ -38,6 +38,7 @@ METHODS: Final[dict[str, str]] = {
     "/webhooks/*": "POST",
     "/numbers.json": "GET, HEAD",
     "/l/*": "GET, HEAD",
+    "/L/*": "GET, HEAD",
     **{f"/api/v1/{kind}": "GET, HEAD, POST" for kind in ("campaigns", "links", "ambassadors", "coupons", "goals")},
     **{
         f"/api/v1/{kind}/*": "DELETE, GET, HEAD, PATCH, POST"

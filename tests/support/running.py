@@ -66,7 +66,7 @@ AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like 
 
 Pairs = Sequence[tuple[str, str | bytes]]
 
-_WRITTEN_LATER: Final = frozenset({"attribution", "credit", "credit_day", "visitor_event"})
+_WRITTEN_LATER: Final = frozenset({"attribution", "credit", "credit_day", "credit_month", "visitor_event"})
 
 
 # ------------------------------------------------------------------ saying and hearing
