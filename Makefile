@@ -27,7 +27,7 @@ lint: setup
 	.venv/bin/python scripts/coverage.py --check
 
 check: lint
-	$(PYTEST) -q -n $(JOBS) --hypothesis-profile=fast -m "not slow and not thorough and not nightly and not root"
+	scripts/halves.sh -q --hypothesis-profile=fast -m "not slow and not thorough and not nightly and not root"
 
 test: lint
 	@scripts/room.sh 1000

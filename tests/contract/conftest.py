@@ -11,7 +11,7 @@ from gateway.stores.sqlite import open_sqlite
 from tests.contract.test_store_contract import NOW
 
 
-@pytest.fixture(params=["sqlite", "sqlite with appender", "memory"])
+@pytest.fixture(params=["sqlite", pytest.param("sqlite with appender", marks=pytest.mark.thorough), "memory"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store with two sites. Whatever a test did to it, its sums follow from its rows."""
     made: Store

@@ -221,6 +221,7 @@ async def test_what_waits_is_sent_after_a_restart(tmp_path: Path) -> None:
         await second.later(goal, lambda: len(second.taken) == 1)
 
 
+@pytest.mark.thorough  # it hangs until the gateway has stopped
 async def test_one_receiver_that_hangs_holds_up_nobody_else(receiver: Receiver) -> None:
     slow = await receiver.owner.goal(name="Slow", notify_url=HOOK)
     quick = await receiver.owner.goal(name="Quick", notify_url=OTHER)

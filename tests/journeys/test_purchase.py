@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from gateway.flows.explain import explain, text_of
 from gateway.sandbox.demo import Demo
 from gateway.sandbox.faults import Fault
@@ -92,6 +94,7 @@ async def test_a_purchase_with_full_consent_reaches_all_four_with_right_hashes_a
         assert ledger.double_effects() == {}, platform
 
 
+@pytest.mark.thorough
 async def test_with_everything_refused_nothing_leaves(demo: Demo, open_context: OpenContext) -> None:
     async with open_context() as context:
         page = await context.new_page()
@@ -110,6 +113,7 @@ async def test_with_everything_refused_nothing_leaves(demo: Demo, open_context: 
     assert names == {"__Host-gwconsent"}, "no id, no click ids: the choice alone is remembered"
 
 
+@pytest.mark.thorough
 async def test_before_any_choice_nothing_leaves(demo: Demo, open_context: OpenContext) -> None:
     async with open_context() as context:
         page = await context.new_page()
@@ -124,6 +128,7 @@ async def test_before_any_choice_nothing_leaves(demo: Demo, open_context: OpenCo
         assert demo.stand_ins.by_name()[platform].ledger.requests() == [], platform
 
 
+@pytest.mark.thorough
 async def test_analytics_only_reaches_analytics_without_contact_data(demo: Demo, open_context: OpenContext) -> None:
     async with open_context() as context:
         page = await context.new_page()
@@ -143,6 +148,7 @@ async def test_analytics_only_reaches_analytics_without_contact_data(demo: Demo,
     assert "__Host-gwclick" not in cookies, "click ids need advertising"
 
 
+@pytest.mark.thorough
 async def test_consent_withdrawn_while_a_delivery_waits_cancels_it_and_says_so(
     demo: Demo, open_context: OpenContext
 ) -> None:
@@ -181,6 +187,7 @@ async def test_consent_withdrawn_while_a_delivery_waits_cancels_it_and_says_so(
     assert "withdrawn: advertising, ad_user_data" in told
 
 
+@pytest.mark.thorough
 async def test_global_privacy_control_stops_advertising_whatever_the_banner_says(
     demo: Demo, open_context: OpenContext
 ) -> None:
@@ -197,6 +204,7 @@ async def test_global_privacy_control_stops_advertising_whatever_the_banner_says
     assert found["ga4"][0]["consent"] == {"ad_user_data": "DENIED", "ad_personalization": "DENIED"}
 
 
+@pytest.mark.thorough
 async def test_reloading_the_thank_you_page_counts_no_second_purchase(demo: Demo, open_context: OpenContext) -> None:
     async with open_context() as context:
         page = await context.new_page()
