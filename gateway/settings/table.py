@@ -68,7 +68,7 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     appender: Annotated[
         Literal["auto", "always", "never"],
         _row(
-            "When a second process writes page views and other plain events: `auto` while many arrive, `always`, `never`. "
+            "When a second process writes page views, clicks and other plain events: `auto` while many arrive, `always`, `never`. "
             "It takes about 25 MB of memory and serves half as much again."
         ),
     ] = "auto"
