@@ -179,6 +179,11 @@ CODES: Final[dict[str, Code]] = {
     "report_too_large": Code(
         _I, _DEV, "The report would take too long or grow too large; ask for fewer days, one goal or one campaign."
     ),
+    "report_personal": Code(
+        Kind.FORBIDDEN,
+        _OP,
+        "The link was made for one person; what came of it is told in the journeys of its conversions only.",
+    ),
     "campaign_unknown": Code(_I, _OP, "The campaign does not exist on this site."),
     "currency_differs": Code(_I, _DEV, "An adjustment is in the currency of the conversion it changes."),
     "link_unknown": Code(Kind.NOT_FOUND, _OP, "There is no link at this address."),

@@ -36,6 +36,22 @@ def _json(event: EventDict, **_: Any) -> str:
     return json.dumps(event, ensure_ascii=True, default=repr, separators=(",", ":"))
 
 
+class _Lines(structlog.WriteLogger):
+    """Writes lines. A log that cannot be written (its disk is full, its pipe has no reader) stops nothing: lines are counted."""
+
+    lost = 0
+
+    def msg(self, message: str) -> None:
+        """Write one line."""
+        try:
+            super().msg(message)
+        except OSError:
+            _Lines.lost += 1
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
+
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Set up structlog for this process."""
     structlog.configure(
@@ -47,7 +63,7 @@ def configure(level: str, stream: TextIO | None = None) -> None:
             structlog.processors.JSONRenderer(serializer=_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
+        logger_factory=lambda *_: _Lines(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
 
@@ -101,6 +117,8 @@ class Telemetry:
         self._clicks_restored = Counter(
             "gateway_clicks_restored", "Spooled clicks, by what became of them.", ["outcome"], registry=registry
         )
+        lost = Gauge("gateway_log_lines_lost", "Lines of the log that could not be written.", registry=registry)
+        lost.set_function(lambda: _Lines.lost)
         self._commits = Counter("gateway_commits", "Transactions made durable.", registry=registry)
         self._commit_records = Counter("gateway_commit_records", "Records made durable.", registry=registry)
         self._commit_s = Histogram(

@@ -92,4 +92,4 @@ def read_signed(house: "House", rooms: "SiteRooms", slug: str, query: str, now_m
         raise Refusal("target_signature_invalid")
     keys = house.vault.signing_keys("target", rooms.id)
     target = targets.verify_target(keys, slug, found["to"], found["exp"], found["sig"], now_ms // 1000, field="to")
-    return Signed(target, "&".join(rest))
+    return Signed(target, targets.carried_beside(target, "&".join(rest)))

@@ -278,9 +278,14 @@ def _record(house: "House", rooms: "SiteRooms", visit: _Visit) -> None:
         if known or error is not None:
             _answer(house, rooms, visit, click_id, error)
             return
-        house.clicks.forget(key)
         try:
-            _record_new(house, rooms, visit, key, visitor_key)
+            if house.clicks.earlier(key) is earlier:
+                house.clicks.forget(key)
+                _record_new(house, rooms, visit, key, visitor_key)
+            else:
+                _record(
+                    house, rooms, visit
+                )  # another repeat heard the same before, and is recorded: this one repeats it
         except Exception as fault:  # noqa: BLE001 - whoever waits for the answer has to hear of it
             _answer(house, rooms, visit, "", fault)
 

@@ -91,7 +91,7 @@ def allow(house: "House", rooms: "SiteRooms", request: "Request") -> None:
 
 
 async def report(house: "House", rooms: "SiteRooms", name: str, query: Mapping[str, str]) -> dict[str, object]:
-    """Make one report. Raises Refusal: `report_unknown`, `report_too_large`, or what is wrong with a parameter."""
+    """Make one report. Raises Refusal: `report_unknown`, `report_too_large`, `report_personal`, or what is wrong with a parameter."""
     found = REPORTS.get(name)
     if found is None:
         raise Refusal("report_unknown")
@@ -99,6 +99,7 @@ async def report(house: "House", rooms: "SiteRooms", name: str, query: Mapping[s
         async with asyncio.timeout(REPORT_S):
             goals = "all" if name in STEPS_TOO else "macro"
             ask = await read_ask(house, rooms, query, found.takes, goals=goals)
+            await _allow_link(house, rooms, ask)
             return await found.build(house, rooms, ask)
     except TimeoutError:
         raise Refusal("report_too_large") from None
@@ -125,6 +126,7 @@ async def link_metrics(house: "House", rooms: "SiteRooms", query: Mapping[str, s
     narrowed = {"link": period.link_id} if period.link_id is not None else {}
     try:
         ask = await read_ask(house, rooms, narrowed, frozenset({"link"}), days=period.days)
+        await _allow_link(house, rooms, ask)
     except Refusal as refusal:
         raise Refusal(refusal.code, "link_id") from None
     figures = Figures()
@@ -151,6 +153,15 @@ async def link_metrics(house: "House", rooms: "SiteRooms", query: Mapping[str, s
         ),
         period,
     )
+
+
+async def _allow_link(house: "House", rooms: "SiteRooms", ask: Ask) -> None:
+    """Refuse `report_personal`: a question narrowed down to the link of one recipient, where single visitors are not shown."""
+    link_id = ask.filters.get("link_id")
+    if link_id and rooms.site.reports.suppress_under:
+        link = await house.shelves[rooms.id].link_by_id(link_id)
+        if link is not None and link.recipient:
+            raise Refusal("report_personal", "link")
 
 
 async def _everything(house: "House", rooms: "SiteRooms", ask: Ask, clicks: int) -> Figures:

@@ -39,12 +39,12 @@ class Waits:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell those whose time is over."""
-        self._timer = None
         now_s = loop.time()
         waiting = self._all
-        while waiting and (waiting[0][1].done() or waiting[0][0] <= now_s):
-            _, future, done, then = waiting.popleft()
-            if future.remove_done_callback(done):
-                then(False)
-        if waiting:
-            self._timer = loop.call_later(waiting[0][0] - now_s, self._look, loop)
+        try:
+            while waiting and (waiting[0][1].done() or waiting[0][0] <= now_s):
+                _, future, done, then = waiting.popleft()
+                if future.remove_done_callback(done):
+                    then(False)
+        finally:  # until here the timer that rang stands for the next one: who is told may wait again, and starts none
+            self._timer = loop.call_at(waiting[0][0], self._look, loop) if waiting else None

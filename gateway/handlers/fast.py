@@ -84,6 +84,12 @@ class FastConnection(WatchedConnection):
         if not self._close and not self._force_close:
             await super().start()
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Leave the lane: whatever is in hand goes on, and its answer finds nobody."""
+        super().connection_lost(exc)
+        if self._lane is not None and not self._lane.done():
+            self._lane.set_result(None)
+
     def data_received(self, data: bytes) -> None:
         """Take what came; when nothing is in hand, answer it at once."""
         lane = self._lane

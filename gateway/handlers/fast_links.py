@@ -110,8 +110,13 @@ class LinkRequest:
             self._refuse(error)
 
     def _refuse(self, error: Exception) -> None:
-        page = redirect.refused_page(self._door, self._rooms, self._message.headers, error)
-        self._connection.answer(written(page, self._connection))
+        try:
+            page = redirect.refused_page(self._door, self._rooms, self._message.headers, error)
+            answer = written(page, self._connection)
+        except Exception:  # noqa: BLE001 - a connection must not wait for ever, whatever else is broken
+            self._connection.force_close()
+        else:
+            self._connection.answer(answer)
 
 
 def _redirection(opened: "Opened") -> bytes:

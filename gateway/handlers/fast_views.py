@@ -108,8 +108,14 @@ class Hit:
         rooms, origin = self._rooms, self._origin
         blocked = isinstance(error, Refusal) and error.code == "domain_not_allowed"
         known = readable_refusal(origin) if blocked else cors(rooms, origin)
-        response = self._door.refuse(_PATH, rooms.id if rooms is not None else None, error, known)
-        self._connection.answer(written(response, self._connection))
+        try:
+            answer = written(
+                self._door.refuse(_PATH, rooms.id if rooms is not None else None, error, known), self._connection
+            )
+        except Exception:  # noqa: BLE001 - a connection must not wait for ever, whatever else is broken
+            self._connection.force_close()
+        else:
+            self._connection.answer(answer)
 
 
 def _taken(rooms: "SiteRooms", origin: str | None, collected: "Collected") -> bytes:

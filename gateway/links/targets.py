@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote_plus
 
 from gateway.catalogue import Link, Utm
 from gateway.errors import Refusal
+from gateway.links.arrival import CLICK_IDS
 from gateway.links.codes import CODE_PARAMETER, is_click_id
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "RESERVED_PARAMETERS",
     "TARGET_MAX_BYTES",
     "build_target",
+    "carried_beside",
     "check_target",
     "read_reserved",
     "sign_target",
@@ -172,6 +174,21 @@ def read_reserved(query: str) -> frozenset[str]:
     """Return those of RESERVED_PARAMETERS that a raw query holds, with any value or none."""
     names = {_folded(_name(part)) for part in query.split("&", INCOMING_MAX_PARTS)[:INCOMING_MAX_PARTS]}
     return RESERVED_PARAMETERS & names
+
+
+def carried_beside(target: str, query: str) -> str:
+    """What of a raw query may be added to a signed target: marks of ours, campaign parameters and platforms' click ids.
+
+    Nothing that the target says itself, and nothing else: its signer vouches for where it leads, and a host of somebody
+    else may take other parameters as orders to lead on.
+    """
+    said = {_folded(_name(part)) for part in target.partition("#")[0].partition("?")[2].split("&")}
+    carried = []
+    for part in query.split("&", INCOMING_MAX_PARTS)[:INCOMING_MAX_PARTS]:
+        name = _folded(_name(part))
+        if name not in said and (name in RESERVED_PARAMETERS or name in CLICK_IDS or name.startswith("utm_")):
+            carried.append(part)
+    return "&".join(carried)
 
 
 def _name(part: str) -> str:

@@ -33,6 +33,9 @@ _POSITIONS: Final = re.compile(r"\b(group|order) by 1[\d, ]*")
 _KEY: Final = re.compile(r"\bsite_no, day, [\w, ]+[a-z]")
 _SUM: Final = re.compile(r"\bsum\((.+?)\) as ")
 _ROWS: Final = re.compile(r"(?<=from \()(.*?)(?=\n\))", re.DOTALL)
+_PART: Final = re.compile(r"\b(amount|net)_minor ([/%]) 1000000000")
+_WHOLE: Final = re.compile(r"\b(amount|net)_minor <> 0")
+"""Months hold amounts in two parts."""
 _RANGE: Final = "day between :from_day and :upto_day"
 
 
@@ -78,6 +81,8 @@ def _with_months(sql: str) -> str:
     def three(found: re.Match[str]) -> str:
         days = found[1]
         months = days.replace("_day\n", "_month\n").replace(_RANGE, "day between :from_month and :upto_month")
+        months = _PART.sub(lambda part: f"{part[1]}_{'e9' if part[2] == '/' else 'rest'}", months)
+        months = _WHOLE.sub(r"\1_e9 * 1000000000 + \1_rest <> 0", months)
         first = days.replace(_RANGE, "day between :from_day and :from_month - 1")
         last = days.replace(_RANGE, f"day between :upto_month + {MONTH_DAYS} and :upto_day")
         return f"{first}\n    union all{months}\n    union all{last}"

@@ -192,7 +192,11 @@ async def test_damage_is_found_in_sums_and_credit(sqlite: SqliteStore) -> None:
         ("update goal_day set duplicates = 1", "update goal_day set duplicates = 0", "goal_day of shop"),
         ("update goal_day set seconds = 61", "update goal_day set seconds = 60", "goal_day of shop"),
         ("update credit_day set share_e9 = 1", "update credit_day set share_e9 = 1000000000", "credit_day of shop"),
-        ("update credit_month set net_minor = 1", "update credit_month set net_minor = 1000", "credit_month of shop"),
+        (
+            "update credit_month set net_rest = net_rest + 1",
+            "update credit_month set net_rest = net_rest - 1",
+            "credit_month of shop",
+        ),
         ("update touch_month set repeats = 1", "update touch_month set repeats = 0", "touch_month of shop"),
         ("update conversion set credit_version = 2", "update conversion set credit_version = 1", "is missing"),
         ("update credit set amount_minor = 1", "update credit set amount_minor = 1000", "the amounts credited"),

@@ -5,8 +5,9 @@ import pytest
 from gateway.outcome import DeliveryFate
 from gateway.stores.contract import Store
 from gateway.stores.contract_credit import SpendRow
+from gateway.stores.sums import MONTH_DAYS
 from tests.contract.crediting import TODAY, WHOLE, click, counted, decision, sale, share
-from tests.contract.test_store_contract import NOW, one, order, owed
+from tests.contract.test_store_contract import DAY, NOW, one, order, owed
 
 # ------------------------------------------------------------------ many at once
 
@@ -131,3 +132,26 @@ async def test_a_repeat_of_an_order_earns_no_landing_page(store: Store) -> None:
     await store.put_credit("shop", decision(sold, share(WHOLE, 1000, landing="/a")))
     rows = await store.credit_days("shop", 0, TODAY, ("landing",))
     assert [(row.landing, row.share_e9) for row in rows] == [("/a", WHOLE)]
+
+
+# ------------------------------------------------------------------ months
+
+
+async def test_no_amount_is_too_large_for_a_month(store: Store) -> None:
+    first, huge = TODAY - TODAY % MONTH_DAYS, 5 * 10**18
+    for number in range(3):
+        made = await counted(store, f"A{number}", amount=huge, at=(first + number) * DAY)
+        await store.put_credit("shop", decision(made, share(WHOLE, huge)))
+    (days,) = await store.credit_days("shop", first, first + 2, ("currency",))
+    (month,) = await store.credit_days("shop", first, first + MONTH_DAYS - 1, ("currency",))
+    assert days.amount_minor == month.amount_minor == 3 * huge
+
+
+async def test_credit_of_the_largest_amounts_moves_with_a_new_decision(store: Store) -> None:
+    first, huge = TODAY - TODAY % MONTH_DAYS, 4 * 10**18
+    made = [await counted(store, f"A{number}", amount=huge, at=(first + number) * DAY) for number in range(6)]
+    for version, channel in ((1, "email"), (2, "ads")):
+        for one_of in made:
+            await store.put_credit("shop", decision(one_of, share(WHOLE, huge, channel=channel), version=version))
+    rows = await store.credit_days("shop", first, first + MONTH_DAYS - 1, ("channel",))
+    assert [(row.channel, row.share_e9, row.amount_minor) for row in rows] == [("ads", 6 * WHOLE, 6 * huge)]

@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import msgspec
+import pytest
 import pytest_asyncio
 
 from gateway.catalogue import Ambassador, Campaign, Link, Variant
+from gateway.errors import Refusal
 from gateway.flows import reports
 from gateway.stores.contract_credit import AdjustmentApplied, AdjustmentRow
 from tests.support.reporting import Books, codes, euros, keyed
@@ -376,6 +378,13 @@ async def test_a_link_made_for_one_person_is_not_told_of(books: Books) -> None:
     await books.clicks(1, link_id="l1")
     found = await books.report("links")
     assert [row["suppressed"] for row in found["rows"]] == ["recipient"]
+    for narrowed in ("links", "channels", "devices"):
+        with pytest.raises(Refusal) as refused:
+            await books.report(narrowed, link="sms-1")
+        assert (refused.value.code, refused.value.field) == ("report_personal", "link")
+    with pytest.raises(Refusal) as refused:
+        await reports.link_metrics(books.house, books.rooms, {"link_id": "l1"})
+    assert (refused.value.code, refused.value.field) == ("report_personal", "link_id")
     assert "clicks" not in found["rows"][0]
     assert "recipient" in codes(found["notes"])
 

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from gateway.flows.waits import Waits
 
 SECONDS = 0.05
@@ -78,3 +80,41 @@ async def test_when_nothing_is_waited_for_there_is_no_timer() -> None:
         assert waits._timer is None
         assert not waits._all
     assert heard == [True] * 3
+
+
+async def test_whoever_is_told_may_wait_again_without_a_second_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a click does while the store is slow: late for the store, it waits for the spool."""
+    looks = 0
+    look = Waits._look
+
+    def counted(waits: Waits, loop: asyncio.AbstractEventLoop) -> None:
+        nonlocal looks
+        looks += 1
+        look(waits, loop)
+
+    monkeypatch.setattr(Waits, "_look", counted)
+    loop, waits, heard = asyncio.get_running_loop(), Waits(), list[bool]()
+
+    def late(_: bool) -> None:
+        waits.when_done(loop.create_future(), SECONDS, heard.append)
+
+    for _ in range(20):
+        waits.when_done(loop.create_future(), SECONDS, late)
+        await asyncio.sleep(SECONDS / 20)
+    await asyncio.sleep(3 * SECONDS)
+    assert heard == [False] * 20
+    assert looks <= 42, "one for each wait that ran out, and no chain of timers beside it"
+
+
+async def test_an_error_of_one_who_is_told_does_not_leave_others_untold() -> None:
+    loop, waits, heard, faults = asyncio.get_running_loop(), Waits(), list[bool](), list[object]()
+    loop.set_exception_handler(lambda _, context: faults.append(context["exception"]))
+
+    def failing(_: bool) -> None:
+        raise RuntimeError("test")
+
+    waits.when_done(loop.create_future(), SECONDS, failing)
+    waits.when_done(loop.create_future(), SECONDS, heard.append)
+    await asyncio.sleep(4 * SECONDS)
+    assert heard == [False]
+    assert len(faults) == 1

@@ -15,7 +15,7 @@ from gateway import identity
 from gateway.errors import StoreBusy
 from gateway.flows import click_keeping
 from gateway.flows.click import Opened
-from gateway.handlers import fast_links
+from gateway.handlers import fast_links, redirect
 from gateway.purposes import ALL_PURPOSES
 from tests.handlers.conftest import UNLIMITED
 from tests.handlers.test_fast import Ways, _Even, receipt, shown, token
@@ -405,6 +405,29 @@ async def test_slugs_go_through_the_fast_lane(ways: Ways, taken_quickly: list[st
 async def test_whatever_needs_care_leaves_the_fast_lane(ways: Ways, taken_quickly: list[str], path: str) -> None:
     await ways.quick.talk(asked(path))
     assert taken_quickly == []
+
+
+async def test_a_refusal_that_fails_itself_ends_the_connection(ways: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise RuntimeError("test")
+
+    monkeypatch.setattr(redirect, "refused_page", failing)
+    reader, writer = await asyncio.open_connection("127.0.0.1", ways.quick.port)
+    writer.write(asked("/l/nobody-knows"))
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+    await asyncio.sleep(0.05)
+    assert not [task for task in asyncio.all_tasks() if "FastConnection.start()" in repr(task)]
+
+
+async def test_repeats_at_once_of_a_click_that_is_gone_are_one_click(ways: Ways) -> None:
+    for shop in ways:
+        again = asked("/l/spring", agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+        await shop.talk(again)
+        await shop.gateway.house.store._writer.add_work(lambda db: db.execute("delete from touch").rowcount, 1)  # type: ignore[attr-defined]
+        await asyncio.gather(*[shop.talk(again) for _ in range(5)])
+        assert shop.rows("select count(*), total(repeats) from touch") == [(1, 4.0)]
 
 
 async def test_a_client_that_is_gone_before_the_answer_leaves_its_click(ways: Ways) -> None:

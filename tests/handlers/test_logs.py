@@ -5,13 +5,14 @@ line must parse, be printable ASCII, and have an event and a level.
 """
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from gateway import telemetry
-from tests.support.running import AGENT, NOW_MS, PAGE, Running, request_bytes, running
+from tests.support.running import AGENT, NOW_MS, PAGE, Running, logging_to, request_bytes, running
 
 HOSTILE: Final[dict[str, str]] = {
     "a line break": "x\r\n{\"event\":\"forged\",\"level\":\"info\"}",
@@ -226,3 +227,19 @@ async def test_a_taken_hit_has_no_line_of_its_own(tmp_path: Path) -> None:
         for number in range(20):
             assert (await shop.collect({"name": "a", "occurred_at_ms": NOW_MS - number})).status == 204
         assert shop.log(since=written) == []
+
+
+@pytest.mark.parametrize("fast", [True, False], ids=["fast", "plain"])
+@pytest.mark.parametrize("path", ["/l/unknown", "/collect"])
+async def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path, fast: bool, path: str) -> None:
+    async with running(tmp_path, fast=fast) as shop:
+        asked = request_bytes("GET" if path != "/collect" else "POST", path, headers=[("User-Agent", AGENT)])
+        full = Path("/dev/full").open("w")  # noqa: ASYNC230, SIM115 - a device, which cannot be closed without an error
+        with logging_to(full):
+            said = [(await shop.talk(asked)).only.status]
+        with suppress(OSError):
+            full.close()
+        assert said == [404 if path != "/collect" else 400]
+        counted = (await shop.admin("GET", "/metrics")).body.decode()
+        lost = next(line for line in counted.splitlines() if line.startswith("gateway_log_lines_lost "))
+        assert float(lost.split()[1]) >= 1

@@ -648,6 +648,28 @@ async def test_a_signed_target_is_made_by_the_catalogue_clicked_and_over(links: 
     problem(await links.open(path, host=LINK_HOST), 403, "target_signature_invalid")
 
 
+@pytest.mark.parametrize(
+    ("added", "carried"),
+    [
+        ("&amount=9999", ""),
+        ("&AMOUNT=9999", ""),
+        ("&%61mount=9999", ""),
+        ("&+amount=9999", ""),
+        ("&next=https://evil.example/", ""),
+        ("&utm_source=mail", "&utm_source=mail"),
+        ("&gclid=Abc-1&next=x", "&gclid=Abc-1"),
+        ("&utm_term=evil", ""),
+    ],
+)
+async def test_row_28_nothing_of_a_signed_target_can_be_replaced_by_who_opens_it(
+    links: Links, added: str, carried: str
+) -> None:
+    target = "https://partner.example/pay?order=1&amount=5&utm_term=own"
+    path = await signed(links, await links.link("spring"), target=target, days=1)
+    said = await links.open(path + added, host=LINK_HOST)
+    assert (said.status, said.header("location")) == (302, f"{target}{carried}&lid=spring")
+
+
 async def test_a_target_signed_for_one_site_is_worth_nothing_on_another(links: Links) -> None:
     await links.link("spring")
     key = str((await links.shop.new_key(sites=("kiosk",), rights=("manage",)))["key"])

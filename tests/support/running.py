@@ -19,7 +19,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO, TypeVar
 
 import msgspec
 import structlog
@@ -64,6 +64,7 @@ OTHER_HOST: Final = "t.kiosk.example"
 PAGE: Final = "https://www.shop.example"
 AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
 
+Stream = TypeVar("Stream", bound=TextIO)
 Pairs = Sequence[tuple[str, str | bytes]]
 
 _WRITTEN_LATER: Final = frozenset({"attribution", "credit", "credit_day", "credit_month", "visitor_event"})
@@ -434,8 +435,8 @@ def log_lines(text: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def logging_to(stream: io.StringIO) -> Iterator[io.StringIO]:
-    """Write the gateway's log to a text in memory for the length of a block."""
+def logging_to(stream: Stream) -> Iterator[Stream]:
+    """Write the gateway's log to a text in memory, or another, for the length of a block."""
     before = structlog.get_config()
     telemetry.configure("info", stream)
     try:

@@ -152,8 +152,8 @@ on conflict do update set
     duplicates = duplicates + excluded.duplicates, retracted = retracted + excluded.retracted,
     defaulted = defaulted + excluded.defaulted, without_order = without_order + excluded.without_order,
     first_of_person = first_of_person + excluded.first_of_person,
-    amount_minor = min(9000000000000000000, amount_minor + excluded.amount_minor),
-    net_minor = min(9000000000000000000, net_minor + excluded.net_minor),
+    amount_minor = max(-9000000000000000000, min(9000000000000000000, amount_minor + excluded.amount_minor)),
+    net_minor = max(-9000000000000000000, min(9000000000000000000, net_minor + excluded.net_minor)),
     seconds = seconds + excluded.seconds, timed = timed + excluded.timed
 
 -- name: credit_day_add
@@ -161,8 +161,8 @@ insert into credit_day (site_no, day, goal, channel, source, medium, campaign_na
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict do update set
     share_e9 = share_e9 + excluded.share_e9, first_e9 = first_e9 + excluded.first_e9,
-    amount_minor = min(9000000000000000000, amount_minor + excluded.amount_minor),
-    net_minor = min(9000000000000000000, net_minor + excluded.net_minor),
+    amount_minor = max(-9000000000000000000, min(9000000000000000000, amount_minor + excluded.amount_minor)),
+    net_minor = max(-9000000000000000000, min(9000000000000000000, net_minor + excluded.net_minor)),
     seconds_e3 = seconds_e3 + excluded.seconds_e3, timed_e9 = timed_e9 + excluded.timed_e9
 
 -- name: adjustment_insert

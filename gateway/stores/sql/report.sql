@@ -159,8 +159,8 @@ select s.site, day, goal, currency from (
 where day >= (select from_day from sums_whole)
 group by s.site, day, goal, currency
 having sum(conversions) <> 0 or sum(unattributed) <> 0 or sum(duplicates) <> 0 or sum(retracted) <> 0
-    or sum(defaulted) <> 0 or sum(without_order) <> 0 or sum(first_of_person) <> 0 or sum(amount_minor) <> 0
-    or sum(net_minor) <> 0 or sum(seconds) <> 0 or sum(timed) <> 0
+    or sum(defaulted) <> 0 or sum(without_order) <> 0 or sum(first_of_person) <> 0 or sum(amount_minor / 1000000000) * 1000000000 + sum(amount_minor % 1000000000) <> 0
+    or sum(net_minor / 1000000000) * 1000000000 + sum(net_minor % 1000000000) <> 0 or sum(seconds) <> 0 or sum(timed) <> 0
 limit 20
 
 -- name: check_credit_day
@@ -175,7 +175,7 @@ select s.site, day, goal, currency from (
 ) join site s using (site_no)
 where day >= (select from_day from sums_whole)
 group by s.site, day, goal, currency, channel, link_id, ambassador_id, landing
-having sum(share_e9) <> 0 or sum(amount_minor) <> 0 or sum(net_minor) <> 0
+having sum(share_e9) <> 0 or sum(amount_minor / 1000000000) * 1000000000 + sum(amount_minor % 1000000000) <> 0 or sum(net_minor / 1000000000) * 1000000000 + sum(net_minor % 1000000000) <> 0
 limit 20
 
 -- name: check_touch_month
@@ -190,13 +190,13 @@ limit 20
 
 -- name: check_credit_month
 select s.site, month from (
-    select site_no, day as month, goal, currency, link_id, landing, share_e9, first_e9, amount_minor, net_minor, seconds_e3, timed_e9
+    select site_no, day as month, goal, currency, link_id, landing, share_e9, first_e9, amount_e9, amount_rest, net_e9, net_rest, seconds_e3, timed_e9
     from credit_month
     union all
-    select site_no, day / 30 * 30, goal, currency, link_id, landing, -share_e9, -first_e9, -amount_minor, -net_minor, -seconds_e3, -timed_e9
+    select site_no, day / 30 * 30, goal, currency, link_id, landing, -share_e9, -first_e9, -(amount_minor / 1000000000), -(amount_minor % 1000000000), -(net_minor / 1000000000), -(net_minor % 1000000000), -seconds_e3, -timed_e9
     from credit_day
 ) join site s using (site_no)
 group by s.site, month, goal, currency, link_id, landing
-having sum(share_e9) <> 0 or sum(first_e9) <> 0 or sum(amount_minor) <> 0 or sum(net_minor) <> 0
+having sum(share_e9) <> 0 or sum(first_e9) <> 0 or sum(amount_e9) * 1000000000 + sum(amount_rest) <> 0 or sum(net_e9) * 1000000000 + sum(net_rest) <> 0
     or sum(seconds_e3) <> 0 or sum(timed_e9) <> 0
 limit 20

@@ -162,7 +162,8 @@ create table credit_day (
 ) strict, without rowid;
 
 -- The same by months, so that a year is not read day by day. A month is 30 days, and `day` is its first: a multiple of 30.
--- Triggers keep them, in the transaction that changes a day and by what it changes.
+-- Triggers keep them, in the transaction that changes a day and by what it changes. Amounts are kept in two parts, thousands
+-- of millions and the rest: no month of the largest amounts overflows 64 bits, whatever is added and taken back.
 create table touch_month (
     site_no integer not null,
     day integer not null,
@@ -199,8 +200,10 @@ create table credit_month (
     currency text not null,
     share_e9 integer not null,
     first_e9 integer not null,
-    amount_minor integer not null,
-    net_minor integer not null,
+    amount_e9 integer not null,
+    amount_rest integer not null,
+    net_e9 integer not null,
+    net_rest integer not null,
     seconds_e3 integer not null,
     timed_e9 integer not null,
     primary key (site_no, day, goal, currency, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, landing)
@@ -221,22 +224,22 @@ create trigger touch_day_changed after update on touch_day begin
 end;
 
 create trigger credit_day_begun after insert on credit_day begin
-    insert into credit_month (site_no, day, goal, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, landing, currency, share_e9, first_e9, amount_minor, net_minor, seconds_e3, timed_e9)
-    values (new.site_no, new.day / 30 * 30, new.goal, new.channel, new.source, new.medium, new.campaign_name, new.campaign_id, new.link_id, new.ambassador_id, new.variant, new.device, new.landing, new.currency, new.share_e9, new.first_e9, new.amount_minor, new.net_minor, new.seconds_e3, new.timed_e9)
+    insert into credit_month (site_no, day, goal, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, landing, currency, share_e9, first_e9, amount_e9, amount_rest, net_e9, net_rest, seconds_e3, timed_e9)
+    values (new.site_no, new.day / 30 * 30, new.goal, new.channel, new.source, new.medium, new.campaign_name, new.campaign_id, new.link_id, new.ambassador_id, new.variant, new.device, new.landing, new.currency, new.share_e9, new.first_e9, new.amount_minor / 1000000000, new.amount_minor % 1000000000, new.net_minor / 1000000000, new.net_minor % 1000000000, new.seconds_e3, new.timed_e9)
     on conflict do update set
         share_e9 = share_e9 + excluded.share_e9, first_e9 = first_e9 + excluded.first_e9,
-        amount_minor = min(9000000000000000000, amount_minor + excluded.amount_minor),
-        net_minor = min(9000000000000000000, net_minor + excluded.net_minor),
+        amount_e9 = amount_e9 + excluded.amount_e9, amount_rest = amount_rest + excluded.amount_rest,
+        net_e9 = net_e9 + excluded.net_e9, net_rest = net_rest + excluded.net_rest,
         seconds_e3 = seconds_e3 + excluded.seconds_e3, timed_e9 = timed_e9 + excluded.timed_e9;
 end;
 
 create trigger credit_day_changed after update on credit_day begin
-    insert into credit_month (site_no, day, goal, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, landing, currency, share_e9, first_e9, amount_minor, net_minor, seconds_e3, timed_e9)
-    values (new.site_no, new.day / 30 * 30, new.goal, new.channel, new.source, new.medium, new.campaign_name, new.campaign_id, new.link_id, new.ambassador_id, new.variant, new.device, new.landing, new.currency, new.share_e9 - old.share_e9, new.first_e9 - old.first_e9, new.amount_minor - old.amount_minor, new.net_minor - old.net_minor, new.seconds_e3 - old.seconds_e3, new.timed_e9 - old.timed_e9)
+    insert into credit_month (site_no, day, goal, channel, source, medium, campaign_name, campaign_id, link_id, ambassador_id, variant, device, landing, currency, share_e9, first_e9, amount_e9, amount_rest, net_e9, net_rest, seconds_e3, timed_e9)
+    values (new.site_no, new.day / 30 * 30, new.goal, new.channel, new.source, new.medium, new.campaign_name, new.campaign_id, new.link_id, new.ambassador_id, new.variant, new.device, new.landing, new.currency, new.share_e9 - old.share_e9, new.first_e9 - old.first_e9, new.amount_minor / 1000000000 - old.amount_minor / 1000000000, new.amount_minor % 1000000000 - old.amount_minor % 1000000000, new.net_minor / 1000000000 - old.net_minor / 1000000000, new.net_minor % 1000000000 - old.net_minor % 1000000000, new.seconds_e3 - old.seconds_e3, new.timed_e9 - old.timed_e9)
     on conflict do update set
         share_e9 = share_e9 + excluded.share_e9, first_e9 = first_e9 + excluded.first_e9,
-        amount_minor = min(9000000000000000000, amount_minor + excluded.amount_minor),
-        net_minor = min(9000000000000000000, net_minor + excluded.net_minor),
+        amount_e9 = amount_e9 + excluded.amount_e9, amount_rest = amount_rest + excluded.amount_rest,
+        net_e9 = net_e9 + excluded.net_e9, net_rest = net_rest + excluded.net_rest,
         seconds_e3 = seconds_e3 + excluded.seconds_e3, timed_e9 = timed_e9 + excluded.timed_e9;
 end;
 
