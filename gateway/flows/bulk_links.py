@@ -75,7 +75,11 @@ async def _create_links(
         if index % _PORTION == _PORTION - 1:
             await asyncio.sleep(0)
     for begin in range(0, len(rows), _PORTION):
-        await asyncio.gather(*(row.keep() for row in rows[begin : begin + _PORTION]))
+        portion = [row.keep() for row in rows[begin : begin + _PORTION]]
+        # all of them end before the call does: one that was still writing would meet the same call sent again
+        for fault in await asyncio.gather(*portion, return_exceptions=True):
+            if fault is not None:
+                raise fault
     base = link_base(rooms)
     answer: dict[str, object] = {
         "links": [

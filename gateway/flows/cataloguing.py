@@ -16,7 +16,7 @@ from gateway.conversions import goals
 from gateway.errors import Refusal
 from gateway.event import Person, Personal, Submission
 from gateway.flows.catalogue_checks import check_record, preset_utm, preset_window
-from gateway.flows.catalogue_reading import HISTORY_MAX, entry_of, shown
+from gateway.flows.catalogue_reading import entry_of, shown
 from gateway.flows.convert import authenticate, person_key
 from gateway.flows.repeating import ID_PREFIX, first_of
 from gateway.flows.shelves import folded_code, token_digest
@@ -150,8 +150,8 @@ async def create(
     An ambassador gets a share link, whose slug is their code; `target` beside their fields says where it leads, by
     default the site's first page. Their campaign is one with ambassadors from then on.
 
-    A `call` that was sent before is answered as it was, with `repeated`; only the goals whose windows it set are not
-    named again.
+    A `call` that was sent before is answered as it was, with `repeated`, but what was archived since is shown so. Windows
+    that it left unset are set and named; those that it set are not named again.
     """
     if call is None:
         return await _create(house, rooms, kind, body, None)
@@ -159,16 +159,29 @@ async def create(
         first = await first_of(house, rooms, call)
         whole = ("ambassador", "link") if kind == "ambassador" else (kind,)
         entries = [first.get(call.entry_id(one)) for one in whole]
-        if not all(entries):
+        made_before = [entry for entry in entries if entry is not None]
+        if len(made_before) < len(whole):
             return await _create(house, rooms, kind, body, call, first.get(call.entry_id(kind)))
+        return await _repeated(house, rooms, call, made_before)
+
+
+async def _repeated(house: "House", rooms: "SiteRooms", call: "Call", first: list[Entry]) -> dict[str, object]:
+    """Answer a call whose entries are all there, and do what it may have left undone. `first` are they as they were made."""
     answer: dict[str, object] = {}
-    for entry in entries:
-        if entry is not None:
-            answer |= shown(rooms, entry)
-    if kind == "goal":
+    told = []
+    for entry in first:
+        now = await entry_of(house, rooms, entry.kind, entry.id)
+        told.append(now if now.archived else entry)
+        answer |= shown(rooms, told[-1])
+    record = wire.record_of(told[0])
+    if isinstance(record, Goal):
         answer |= _postback(rooms, token_text(call.secret))
-    if kind == "ambassador":
-        answer["windows_set"] = []
+    if isinstance(record, Ambassador) or (isinstance(record, Campaign) and record.ambassadors):
+        campaign_id = record.campaign_id if isinstance(record, Ambassador) else record.id
+        windows: list[str] = []
+        if not record.archived:
+            windows = await _finish_ambassadors(house, rooms, campaign_id, first[0].changed_at_ms)
+        answer["windows_set"] = windows
     return answer | {"repeated": True}
 
 
@@ -245,6 +258,8 @@ async def _create_ambassador(
         record, random = made(house, rooms, "ambassador", body, said, call=call)
         if begun is not None:
             record = wire.record_of(begun)
+            if (await entry_of(house, rooms, "ambassador", begun.id)).archived:
+                raise Refusal("entry_stale")  # they left before their link was made: it would be in use
         assert isinstance(record, Ambassador)  # noqa: S101 - the kind was given
         share = {"target": target, "code": record.code, "title": record.name, "campaign_id": record.campaign_id}
         link, _ = made(house, rooms, "link", msgspec.json.encode(share), share, call=call)
@@ -278,10 +293,37 @@ async def _with_ambassadors(house: "House", rooms: "SiteRooms", campaign_id: str
     raise Refusal("entry_stale")
 
 
-async def _widen(house: "House", rooms: "SiteRooms") -> list[str]:
+async def _finish_ambassadors(house: "House", rooms: "SiteRooms", campaign_id: str, begun_ms: int) -> list[str]:
+    """Do what a call that began at `begun_ms` left undone when it made a campaign one with ambassadors.
+
+    The campaign's versions since then tell how far it came. What the owner chose meanwhile stands: a campaign that is one
+    no more or is archived, and goals that were changed after the campaign.
+    """
+    newest = await entry_of(house, rooms, "campaign", campaign_id)
+    marked_ms: int | None = None
+    before: Entry | None = newest
+    while before is not None and before.changed_at_ms >= begun_ms:
+        if _has_ambassadors(before):
+            marked_ms = before.changed_at_ms
+        older = before.version - 1
+        before = await house.store.entry(rooms.id, "campaign", campaign_id, older) if older else None
+    if newest.archived or (before is not None and _has_ambassadors(before)):
+        return []
+    if marked_ms is None:
+        return await _with_ambassadors(house, rooms, campaign_id)
+    return await _widen(house, rooms, marked_ms) if _has_ambassadors(newest) else []
+
+
+def _has_ambassadors(entry: Entry) -> bool:
+    campaign = wire.record_of(entry)
+    return isinstance(campaign, Campaign) and campaign.ambassadors
+
+
+async def _widen(house: "House", rooms: "SiteRooms", upto_ms: int | None = None) -> list[str]:
     """Give goals that still have the usual click window that of ambassadors. Answers their codes.
 
     Only windows of the default length are changed, each as a new version; an owner sets one back where 30 days are meant.
+    With `upto_ms` only goals that were not changed after it.
     """
     changed = []
     for goal in list(house.shelves[rooms.id].goals.values()):
@@ -289,6 +331,8 @@ async def _widen(house: "House", rooms: "SiteRooms") -> list[str]:
             entry = await entry_of(house, rooms, "goal", goal.id)
             found = wire.record_of(entry)
             if not isinstance(found, Goal) or found.archived or found.click_window_ms != WINDOW_MS:
+                break
+            if upto_ms is not None and entry.changed_at_ms > upto_ms:
                 break
             wider = msgspec.structs.replace(found, click_window_ms=goals.AMBASSADOR_WINDOW_MS)
             try:
@@ -369,18 +413,29 @@ def _postback(rooms: "SiteRooms", token: str) -> dict[str, object]:
 async def new_token(house: "House", rooms: "SiteRooms", goal_id: str, call: "Call | None" = None) -> dict[str, object]:
     """Give a goal a new postback token; the one before is worthless at once. Raises Refusal or StoreError.
 
-    A `call` that was sent before gives none: it is told its token again, which a later one may have replaced.
+    A `call` that was sent before gives none: it is told its token again, which a later one may have replaced. A token leaves
+    no id behind: only a key with which entries were made is refused, as `idempotency_key_reused`.
     """
+    if call is None:
+        return await _new_token(house, rooms, goal_id, None)
+    async with house.shelves[rooms.id].making:
+        return await _new_token(house, rooms, goal_id, call)
+
+
+async def _new_token(house: "House", rooms: "SiteRooms", goal_id: str, call: "Call | None") -> dict[str, object]:
     entry = await entry_of(house, rooms, "goal", goal_id)
     goal = wire.record_of(entry)
     assert isinstance(goal, Goal)  # noqa: S101 - the kind was given
     token, goal = with_token(house, rooms, goal, call)
+    older: Entry | None = entry if call is not None else None
+    while older is not None:  # every version, one at a time: a token of long ago must not replace a newer one
+        was = wire.record_of(older)
+        if isinstance(was, Goal) and was.token_digest == goal.token_digest:
+            return {**shown(rooms, older), **_postback(rooms, token), "repeated": True}
+        version = older.version - 1
+        older = await house.store.entry(rooms.id, "goal", entry.id, version) if version else None
     if call is not None:
-        for version in range(entry.version, max(entry.version - HISTORY_MAX, 0), -1):
-            older = await house.store.entry(rooms.id, "goal", entry.id, version)
-            was = wire.record_of(older) if older is not None else None
-            if older is not None and isinstance(was, Goal) and was.token_digest == goal.token_digest:
-                return {**shown(rooms, older), **_postback(rooms, token), "repeated": True}
+        await first_of(house, rooms, call)  # refuses a key with which something was made
     kept = await keep(house, rooms, goal, entry.version + 1)
     if kept is None:
         raise Refusal("code_taken", "code")

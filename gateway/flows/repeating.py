@@ -4,6 +4,7 @@ The ids of what such a call makes are worked out from its key and its body, so t
 long as it stands, and without anything being kept beside it. An id is a prefix and 16 characters: ten of the key, four of
 the body, two that count what one call makes. A repeat finds the entries that are there and gets the first answer again; where
 the first call broke off, it makes what is missing. The same key with another body, or for another route, is refused.
+A new postback token of a goal has no id: that call is remembered by the goal's versions alone, and uses up no key.
 
 Calls with a key are made one after another on each site, so that two at once make one entry.
 """

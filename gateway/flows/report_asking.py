@@ -53,7 +53,6 @@ GOALS: Final = ("all", "macro", "micro")
 """Which goals may be summed: every one, the ends, the steps."""
 
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", re.ASCII)
-_GOAL: Final = re.compile(r"[a-z][a-z0-9_]{0,39}\Z", re.ASCII)
 _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z", re.ASCII)
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z", re.ASCII)
 _PARAMETER: Final = re.compile(r"[a-z_]{1,40}\Z", re.ASCII)
@@ -213,7 +212,7 @@ async def _filter(shelf: "Shelf", name: str, text: str) -> str:
     if text == NOBODYS.get(name):
         return ""
     if name == "channel":
-        return _CHANNELS.get(text.casefold(), text)
+        return _CHANNELS.get(text, text)
     if name in ("utm_campaign", "source", "medium"):
         return text
     if name == "campaign":
@@ -230,8 +229,8 @@ async def _filter(shelf: "Shelf", name: str, text: str) -> str:
     return text
 
 
-_CHANNELS: Final = {channel.title.casefold(): key for key, channel in CHANNELS.items()}
-"""What reports call a channel, folded, to the channel."""
+_CHANNELS: Final = {channel.title: key for key, channel in CHANNELS.items()}
+"""What reports call a channel to the channel, in that case alone: `organic social` is a channel that a site made up."""
 
 
 async def _steps(house: "House", rooms: "SiteRooms", text: str | None) -> tuple[str, ...]:
@@ -244,17 +243,22 @@ async def _steps(house: "House", rooms: "SiteRooms", text: str | None) -> tuple[
 
 
 async def _goal(house: "House", rooms: "SiteRooms", text: str, field: str) -> str:
-    """A goal's code: of the catalogue, of the settings, or of a conversion that is stored; or its name. Archived ones count."""
+    """A goal's code: of the catalogue, the settings, a preset, or a conversion that is stored; or its name.
+
+    Archived ones count. Reports call a goal without an entry in use by `implied_goal`, so that name is taken too.
+    """
     shelf = house.shelves[rooms.id]
-    codes = {goal.code for goal in shelf.goals_by_id.values()}
-    implied = [shelf.implied_goal(code) for code in rooms.conversion_events if code not in codes]
-    if _GOAL.match(_text(text, field)) is None:
-        return named([*shelf.goals_by_id.values(), *implied], text, field, "goal_unknown").code
-    if text in shelf.goals or text in rooms.conversion_events:
-        return text
-    if text in codes:
+    entries = list(shelf.goals_by_id.values())
+    text = _text(text, field)
+    if text in PRESETS or text in rooms.conversion_events or any(goal.code == text for goal in entries):
         return text
     today = day_of(house.clock.now_ms())
-    if any(row.goal == text for row in await house.store.goal_days(rooms.id, today - DAYS_MAX, today + 1, ("goal",))):
+    counted = {row.goal for row in await house.store.goal_days(rooms.id, today - DAYS_MAX, today + 1, ("goal",))}
+    if text in counted:
         return text
-    return named([*shelf.goals_by_id.values(), *implied], text, field, "goal_unknown").code
+    implied = [shelf.implied_goal(code) for code in {*rooms.conversion_events, *counted} - shelf.goals.keys()]
+    known = {(goal.code, goal.name.casefold()): goal for goal in (*entries, *implied)}
+    if not any(name == text.casefold() for _, name in known):
+        presets = [shelf.implied_goal(code) for code in PRESETS if code not in shelf.goals]
+        return named(presets, text, field, "goal_unknown").code
+    return named(known.values(), text, field).code

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LINKS_READ", "NOBODYS", "link_titled", "named"]
 
-NOBODYS: Final = {name: f"(no {name})" for name in ("channel", "source", "medium", "device")}
-"""Filter to what reports call the row of those that have none."""
+NOBODYS: Final = {name: f"(no {name})" for name in ("campaign", "channel", "source", "medium", "device")}
+"""Filter to what reports call the row of those that have none. No campaign is none of the catalogue."""
 LINKS_READ: Final = 10_000
 """Links whose titles are looked through; of more, one is named by its code or id."""
 

@@ -180,7 +180,9 @@ class MemoryCredit(MemoryCatalogue):
                 and cell.occurred_at_ms <= upto_ms
                 and goal in (None, cell.row.goal)
                 and (
-                    campaign_id in (None, cell.claim.campaign_id) or any(r.campaign_id == campaign_id for r in credits)
+                    campaign_id is None
+                    or (campaign_id and cell.claim.campaign_id == campaign_id)
+                    or any(r.campaign_id == campaign_id for r in credits)
                 )
                 and (
                     (link_id is None and ambassador_id is None)

@@ -2,16 +2,17 @@
 
 from collections.abc import AsyncIterator
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pytest
 import pytest_asyncio
 
-from gateway.catalogue import Ambassador, Campaign, Link, Variant
+from gateway.catalogue import Ambassador, Campaign, Goal, Link, Variant
 from gateway.errors import Refusal
-from gateway.flows import reports
+from gateway.flows import journey_list, reports
 from gateway.stores.contract_credit import AdjustmentApplied, AdjustmentRow
-from tests.support.reporting import Books, codes, euros, keyed
+from tests.support.reporting import Books, codes, euros, keyed, refused
 from tests.support.running import running
 
 SPRING: Final = Campaign(id="spring", code="spring", name="Spring")
@@ -288,6 +289,78 @@ async def test_c02_revenue_and_cost_of_a_source_side_by_side(books: Books) -> No
     assert (money["value"], money["spend"]) == ("21.00", "7.00")
 
 
+async def exported(books: Books, query: str) -> set[str]:
+    """Order ids of the conversions that a row's `conversions_query` names."""
+    asked = dict(parse_qsl(urlsplit(query).query))
+    lines = [line async for line in await reports.export(books.house, books.rooms, "conversions", asked, csv=False)]
+    return {msgspec.json.decode(line)["order_id"] for line in lines}
+
+
+async def test_a_channel_of_ones_own_is_not_taken_for_one_whose_title_it_resembles(books: Books) -> None:
+    for number, channel in enumerate(("organic social", "organic_social")):
+        await books.clicks(3 + number, channel=channel)
+        await books.sale(f"o-{number}", 100, credit=[books.touch(channel=channel)])
+    for asked, channel, clicks, order_id in (
+        ("organic social", "organic social", 3, "o-0"),
+        ("organic_social", "organic_social", 4, "o-1"),
+        ("Organic Social", "organic_social", 4, "o-1"),
+    ):
+        row = (await books.report("channels", channel=asked))["rows"][0]
+        assert (row["key"]["channel"], row["clicks"]) == (channel, clicks)
+        assert await exported(books, row["conversions_query"]) == {order_id}
+    for row in (await books.report("channels"))["rows"]:
+        assert len(await exported(books, row["conversions_query"])) == 1
+
+
+async def test_a_goal_without_an_entry_is_asked_for_by_the_name_it_is_printed_with(books: Books) -> None:
+    await books.sale("o-1", 100, goal="newsletter_signup")
+    name = (await books.row("goals"))["key"]["name"]
+    assert name == "Newsletter signup"
+    found = await books.report("goals", goal=name)
+    assert [row["key"]["goal"] for row in found["rows"]] == ["newsletter_signup"]
+
+
+async def test_a_name_that_two_rows_are_printed_with_is_not_guessed_and_one_rows_two_names_are_no_two(
+    books: Books,
+) -> None:
+    await books.has(
+        Goal(id="g1", code="letters", name="Newsletter signup"),
+        Goal(id="g2", code="purchase", name="Purchase", archived=True),
+    )
+    assert (await books.report("goals", goal="Newsletter signup"))["filters"] == {"goal": "letters"}
+    await books.sale("o-1", 100, goal="newsletter_signup")
+    await books.sale("o-2", 100)
+    assert await refused(books, "goals", goal="Newsletter signup") == ("name_ambiguous", "goal")
+    assert (await books.report("goals", goal="PURCHASE"))["filters"] == {"goal": "purchase"}
+
+
+async def test_what_has_no_campaign_is_asked_for_by_the_name_of_its_row(books: Books) -> None:
+    await books.has(SPRING)
+    await books.clicks(3)
+    await books.clicks(5, campaign_id="spring")
+    await books.clicks(2, campaign_name="summer")
+    await books.spent(500)
+    await books.sale("o-1", 100, credit=[books.touch()])
+    await books.sale("o-2", 200, credit=[books.touch(campaign_id="spring")])
+    await books.sale("o-3", 400, credit=[books.touch(campaign_name="summer")])
+    whole = keyed(await books.report("campaigns"), "name")
+    found = await books.report("campaigns", campaign="(no campaign)")
+    rows = keyed(found, "name")
+    assert rows.keys() == {"(no campaign)", "summer"}, "a name in addresses is no campaign of the catalogue"
+    for name in rows:
+        assert [(row["clicks"], row["conversions"], euros(row)["spend"]) for row in (rows[name],)] == [
+            (whole[name]["clicks"], whole[name]["conversions"], euros(whole[name])["spend"])
+        ]
+    channel = (await books.report("channels", campaign="(no campaign)"))["rows"][0]
+    assert (channel["clicks"], channel["conversions"]) == (5, 2)
+    assert await exported(books, channel["conversions_query"]) == {"o-1", "o-3"}
+    by_model = await books.report("campaigns", campaign="(no campaign)", model="linear")
+    assert by_model["totals"]["conversions"] == 2
+    assert [row["key"]["name"] for row in (await books.report("campaigns", utm_campaign="summer"))["rows"]] == [
+        "summer"
+    ]
+
+
 async def test_a_report_of_one_channel_counts_what_was_spent_on_it_alone(books: Books) -> None:
     await books.spent(700, source="google", channel="paid_search", campaign_id="a")
     await books.spent(300, source="google", channel="paid_search", campaign_id="b", days_ago=3)
@@ -462,3 +535,16 @@ async def two_variants(books: Books) -> None:
     assert rows["b"]["compared_with"]["variant"] == "a"
     assert rows["b"]["compared_with"]["verdict"] == "too_few"
     assert "100" in rows["b"]["compared_with"]["message"]
+
+
+async def test_the_list_of_what_has_no_campaign_is_that_of_the_export(books: Books) -> None:
+    await books.has(Campaign(id="spring", code="spring", name="Spring"))
+    await books.sale("o-1", 100, credit=[books.touch()])
+    await books.sale("o-2", 200, credit=[books.touch(campaign_id="spring")])
+    await books.sale("o-3", 400)
+    await books.sale("o-4", 400, credit=[books.touch(0.0, hours=5), books.touch(1.0, campaign_id="spring")])
+    await books.sale("o-5", 400, credit=[books.touch(0.5, hours=5), books.touch(0.5, campaign_id="spring")])
+    found = await journey_list.listed(books.house, books.rooms, {"campaign": "(no campaign)"})
+    assert {one["order_id"] for one in found["conversions"]} == {"o-1", "o-4", "o-5"}
+    found = await journey_list.listed(books.house, books.rooms, {"campaign": "spring"})
+    assert {one["order_id"] for one in found["conversions"]} == {"o-2", "o-4", "o-5"}

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from gateway.conversions import goals
 from gateway.errors import StoreBusy
 from gateway.event import Person, Personal
 from gateway.flows import repeating
-from gateway.flows.catalogue_reading import KIND_OF
+from gateway.flows.catalogue_reading import HISTORY_MAX, KIND_OF
 from gateway.flows.convert import person_key
 from gateway.flows.shelves import Shelf
 from gateway.times import DAY_MS
@@ -1448,6 +1449,190 @@ async def test_an_ambassador_whose_link_is_missing_gets_it_by_the_same_call(fres
     assert found["link"]["code"] == found["ambassador"]["code"]
     assert found["link"]["ambassador_id"] == found["ambassador"]["id"]
     assert len((await fresh.ask("GET", "ambassadors")).json()["ambassadors"]) == 1
+
+
+@contextmanager
+def breaking(caller: Caller, kind: str) -> Iterator[None]:
+    """The store is busy once, when an entry of a kind is stored."""
+    store, broken = caller.shop.gateway.house.store, False
+    whole = store.put_entry
+
+    async def breaks(entry: Any) -> str:
+        nonlocal broken
+        if entry.kind == kind and not broken:
+            broken = True
+            raise StoreBusy("locked")
+        return await whole(entry)
+
+    store.put_entry = breaks  # type: ignore[method-assign] # a fault, injected
+    try:
+        yield
+    finally:
+        store.put_entry = whole  # type: ignore[method-assign]
+    assert broken
+
+
+async def with_ambassadors(caller: Caller, plural: str) -> dict[str, Any]:
+    """A body for an entry that makes a campaign one with ambassadors."""
+    return {"name": "Friends", "ambassadors": True} if plural == "campaigns" else await filled(caller, plural)
+
+
+def campaign_of(made: dict[str, Any]) -> str:
+    found: str = made["campaign"]["id"] if "campaign" in made else made["ambassador"]["campaign_id"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("plural", "broken"), [("ambassadors", "campaign"), ("ambassadors", "goal"), ("campaigns", "goal")]
+)
+async def test_what_a_call_left_undone_is_done_by_the_same_call(fresh: Caller, plural: str, broken: str) -> None:
+    goal = await fresh.entry("goals", preset="purchase")
+    body = await with_ambassadors(fresh, plural)
+    fresh.shop.move(seconds=1)
+    with breaking(fresh, broken):
+        assert (await fresh.ask("POST", plural, body, Idempotency_Key="order-of-1")).status == 503
+    fresh.shop.move(seconds=1)
+    found = (await fresh.ask("POST", plural, body, Idempotency_Key="order-of-1")).json()
+    assert (found["repeated"], found["windows_set"]) == (True, ["purchase"])
+    assert (await fresh.seen("campaigns", campaign_of(found)))["ambassadors"] is True
+    assert (await fresh.seen("goals", goal["id"]))["click_window_days"] == 90
+    before = entries(fresh)
+    again = (await fresh.ask("POST", plural, body, Idempotency_Key="order-of-1")).json()
+    assert (again, entries(fresh)) == (found | {"windows_set": []}, before)
+
+
+@pytest.mark.parametrize("plural", ["ambassadors", "campaigns"])
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        pytest.param("goals/{goal}", {"click_window_days": 30}, id="a window is set back"),
+        pytest.param("campaigns/{campaign}", {"ambassadors": False}, id="a campaign is one without ambassadors"),
+        pytest.param("campaigns/{campaign}", {"archived": True}, id="a campaign is archived"),
+    ],
+)
+@pytest.mark.parametrize("broken", [False, True])
+async def test_a_late_repeat_does_not_undo_what_the_owner_chose_since(
+    fresh: Caller, plural: str, path: str, change: dict[str, Any], broken: bool
+) -> None:
+    goal = await fresh.entry("goals", preset="purchase")
+    body = await with_ambassadors(fresh, plural)
+    fresh.shop.move(seconds=1)
+    if broken:
+        with breaking(fresh, "goal"):
+            assert (await fresh.ask("POST", plural, body, Idempotency_Key="order-of-1")).status == 503
+        made = (await fresh.ask("GET", "campaigns")).json()["campaigns"][0]["id"]
+    else:
+        made = campaign_of((await fresh.ask("POST", plural, body, Idempotency_Key="order-of-1")).json())
+    fresh.shop.move(seconds=1)
+    if "click_window_days" in change:
+        await fresh.ask("PATCH", f"goals/{goal['id']}", {"click_window_days": 60})
+    said = await fresh.ask("PATCH", path.format(goal=goal["id"], campaign=made), change)
+    assert said.status == 200, said.body
+    before = entries(fresh)
+    again = await fresh.ask("POST", plural, body, Idempotency_Key="order-of-1")
+    assert (again.status, again.json()["windows_set"], entries(fresh)) == (201, [], before)
+
+
+async def test_an_ambassador_of_a_campaign_that_had_some_already_sets_no_windows_by_a_repeat(fresh: Caller) -> None:
+    goal = await fresh.entry("goals", preset="purchase")
+    campaign = await fresh.campaign(ambassadors=True)
+    fresh.shop.move(seconds=1)
+    await fresh.ask("PATCH", f"goals/{goal['id']}", {"click_window_days": 30})
+    fresh.shop.move(seconds=1)
+    body = {"name": "Hugo", "campaign_id": campaign["id"]}
+    assert (await fresh.ask("POST", "ambassadors", body, Idempotency_Key="order-of-1")).status == 201
+    fresh.shop.move(seconds=1)
+    await fresh.ask("PATCH", f"campaigns/{campaign['id']}", {"name": "Friends"})
+    again = (await fresh.ask("POST", "ambassadors", body, Idempotency_Key="order-of-1")).json()
+    assert again["windows_set"] == []
+    assert (await fresh.seen("goals", goal["id"]))["click_window_days"] == 30
+
+
+@pytest.mark.parametrize("plural", SENT_AGAIN)
+async def test_what_was_archived_since_is_told_as_archived(fresh: Caller, plural: str) -> None:
+    body = await filled(fresh, plural)
+    made = (await fresh.ask("POST", plural, body, Idempotency_Key="order-of-1")).json()[KIND_OF[plural]]
+    gone = (await fresh.ask("DELETE", f"{plural}/{made['id']}")).json()[KIND_OF[plural]]
+    before = entries(fresh)
+    again = (await fresh.ask("POST", plural, body, Idempotency_Key="order-of-1")).json()
+    assert (again["repeated"], again[KIND_OF[plural]]) == (True, gone)
+    assert gone["archived"] is True
+    assert entries(fresh) == before
+
+
+@pytest.mark.parametrize(("broken", "status"), [("link", 409), ("campaign", 201)])
+async def test_nothing_more_is_made_for_an_ambassador_who_was_archived(fresh: Caller, broken: str, status: int) -> None:
+    body = await filled(fresh, "ambassadors")
+    with breaking(fresh, broken):
+        assert (await fresh.ask("POST", "ambassadors", body, Idempotency_Key="order-of-1")).status == 503
+    made = (await fresh.ask("GET", "ambassadors")).json()["ambassadors"][0]["id"]
+    await fresh.ask("DELETE", f"ambassadors/{made}")
+    before = entries(fresh)
+    again = await fresh.ask("POST", "ambassadors", body, Idempotency_Key="order-of-1")
+    assert (again.status, entries(fresh)) == (status, before)
+    if status == 409:
+        refused_with(again, 409, "entry_stale")
+
+
+async def test_the_same_call_for_a_token_twice_at_once_makes_one_token(fresh: Caller) -> None:
+    path = f"goals/{(await fresh.entry('goals', preset='purchase'))['id']}/token"
+    said = await asyncio.gather(*(fresh.ask("POST", path, Idempotency_Key="order-of-1") for _ in range(6)))
+    assert {one.status for one in said} == {200}
+    assert len({one.json()["postback_token"] for one in said}) == 1
+    assert [one.json().get("repeated") for one in said].count(None) == 1
+
+
+async def test_a_token_of_long_ago_does_not_replace_a_newer_one(fresh: Caller) -> None:
+    goal = (await fresh.entry("goals", preset="purchase"))["id"]
+    old = (await fresh.ask("POST", f"goals/{goal}/token", Idempotency_Key="order-of-1")).json()
+    new = (await fresh.ask("POST", f"goals/{goal}/token")).json()["postback_token"]
+    for number in range(HISTORY_MAX):
+        await fresh.ask("PATCH", f"goals/{goal}", {"description": f"x{number}"})
+    again = (await fresh.ask("POST", f"goals/{goal}/token", Idempotency_Key="order-of-1")).json()
+    assert again == old | {"repeated": True}
+    said = await fresh.shop.send("POST", f"/api/conversions/track/{new}", body={"order_id": "1"})
+    assert said.status == 200
+
+
+async def test_a_key_with_which_something_was_made_makes_no_token(fresh: Caller) -> None:
+    key = "order-of-1"
+    goal = (await fresh.ask("POST", "goals", {"preset": "purchase"}, Idempotency_Key=key)).json()["goal"]
+    before = fresh.shop.everything_stored()
+    said = await fresh.ask("POST", f"goals/{goal['id']}/token", Idempotency_Key=key)
+    refused_with(said, 409, "idempotency_key_reused")
+    assert fresh.shop.everything_stored() == before
+
+
+async def test_a_token_uses_up_no_key_for_anything_else(fresh: Caller) -> None:
+    key = "order-of-1"
+    first, second = [(await fresh.entry("goals", preset=name))["id"] for name in ("purchase", "sign_up")]
+    tokens = [await fresh.ask("POST", f"goals/{goal}/token", Idempotency_Key=key) for goal in (first, second)]
+    assert [said.status for said in tokens] == [200, 200]
+    assert len({said.json()["postback_token"] for said in tokens}) == 2
+    assert (await fresh.ask("POST", "campaigns", {"name": "A"}, Idempotency_Key=key)).status == 201
+    again = await fresh.ask("POST", f"goals/{first}/token", Idempotency_Key=key)
+    assert again.json() == tokens[0].json() | {"repeated": True}
+
+
+async def test_a_batch_that_broke_off_has_ended_when_it_is_answered(fresh: Caller) -> None:
+    body = {"common": {"target": TARGET}, "links": [{"recipient": f"r-{n}"} for n in range(20)]}
+    store, count = fresh.shop.gateway.house.store, 0
+    whole = store.put_entry
+
+    async def breaks(entry: Any) -> str:
+        nonlocal count
+        count += 1
+        if count == 1:
+            raise StoreBusy("locked")
+        await asyncio.sleep(0.1)
+        return await whole(entry)
+
+    store.put_entry = breaks  # type: ignore[method-assign] # a fault, injected
+    assert (await fresh.ask("POST", "links/batch", body, Idempotency_Key="order-of-1")).status == 503
+    assert entries(fresh) == 19
+    store.put_entry = whole  # type: ignore[method-assign]
+    again = await fresh.ask("POST", "links/batch", body, Idempotency_Key="order-of-1")
+    assert (again.status, entries(fresh)) == (201, 20)
 
 
 async def test_what_one_call_makes_has_ids_of_the_usual_form(fresh: Caller) -> None:

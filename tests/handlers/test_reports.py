@@ -462,6 +462,8 @@ async def labelled(tmp_path: Path) -> AsyncIterator[Reader]:
         await reader.fill()
         await reader.books.has(
             Goal(id="g1", code="first_order", name="First order"),
+            Goal(id="g2", code="start_trial", name="Trial begun"),
+            Goal(id="g3", code="subscribe", name="Ordered once", archived=True),
             Campaign(id="c2", code="fair", name="Trade fair"),
             Campaign(id="c3", code="fair-2", name="Trade Fair", archived=True),
             Campaign(id="c4", code="trade", name="mail"),
@@ -491,6 +493,14 @@ async def labelled(tmp_path: Path) -> AsyncIterator[Reader]:
         ("device=%28no%20device%29", {"device": "(no device)"}),
         ("goal=Purchase", {"goal": "purchase"}),
         ("goal=first%20Order", {"goal": "first_order"}),
+        ("goal=newsletter%20Signup", {"goal": "newsletter_signup"}),  # a preset without an entry
+        ("goal=add_to_cart", {"goal": "add_to_cart"}),
+        ("goal=Trial%20Begun", {"goal": "start_trial"}),  # a preset's entry with a name of its own
+        ("goal=Ordered%20once", {"goal": "subscribe"}),  # an archived entry
+        ("goal=Paid%20subscription", {"goal": "subscribe"}),  # what reports call it now
+        ("campaign=%28no%20campaign%29", {"campaign": "(no campaign)"}),
+        ("channel=organic%20social", {"channel": "organic social"}),
+        ("channel=Organic%20Social", {"channel": "organic_social"}),
     ],
 )
 async def test_what_reports_print_can_be_asked_for(labelled: Reader, asked: str, code: dict[str, str]) -> None:
@@ -507,6 +517,8 @@ async def test_what_reports_print_can_be_asked_for(labelled: Reader, asked: str,
         ("link=Twin%20", 404, "entry_unknown"),
         ("campaign=Autumn", 404, "entry_unknown"),
         ("goal=First", 400, "goal_unknown"),
+        ("goal=Free%20trial", 400, "goal_unknown"),  # no report calls it so
+        ("campaign=%28No%20campaign%29", 404, "entry_unknown"),
     ],
 )
 async def test_a_name_of_several_entries_is_not_guessed(labelled: Reader, asked: str, status: int, code: str) -> None:

@@ -115,7 +115,7 @@ from conversion c join event e on e.seq = c.event_seq join site s on s.site_no =
 where c.site_no = :site_no and c.occurred_at_ms between :after_ms and :upto_ms
   and (c.occurred_at_ms > :after_ms or c.conversion_id > :after_id)
   and c.fate <> 'duplicate' and (:goal is null or c.goal = :goal)
-  and (:campaign_id is null or c.campaign_id = :campaign_id or exists (
+  and (:campaign_id is null or :campaign_id <> '' and c.campaign_id = :campaign_id or exists (
     select 1 from credit r
     where r.conversion_id = c.conversion_id and r.version = c.credit_version and r.campaign_id = :campaign_id
   ))
