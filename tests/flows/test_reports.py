@@ -544,7 +544,7 @@ async def test_the_list_of_what_has_no_campaign_is_that_of_the_export(books: Boo
     await books.sale("o-3", 400)
     await books.sale("o-4", 400, credit=[books.touch(0.0, hours=5), books.touch(1.0, campaign_id="spring")])
     await books.sale("o-5", 400, credit=[books.touch(0.5, hours=5), books.touch(0.5, campaign_id="spring")])
-    found = await journey_list.listed(books.house, books.rooms, {"campaign": "(no campaign)"})
+    found: Any = await journey_list.listed(books.house, books.rooms, {"campaign": "(no campaign)"})
     assert {one["order_id"] for one in found["conversions"]} == {"o-1", "o-4", "o-5"}
     found = await journey_list.listed(books.house, books.rooms, {"campaign": "spring"})
     assert {one["order_id"] for one in found["conversions"]} == {"o-2", "o-4", "o-5"}
