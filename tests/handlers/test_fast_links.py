@@ -6,6 +6,7 @@ Two gateways as in `test_fast`, with the same links. Only the Date header may di
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -421,12 +422,19 @@ async def test_a_refusal_that_fails_itself_ends_the_connection(ways: Ways, monke
     assert not [task for task in asyncio.all_tasks() if "FastConnection.start()" in repr(task)]
 
 
-async def test_repeats_at_once_of_a_click_that_is_gone_are_one_click(ways: Ways) -> None:
-    for shop in ways:
-        again = asked("/l/spring", agent="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
-        await shop.talk(again)
-        await shop.gateway.house.store._writer.add_work(lambda db: db.execute("delete from touch").rowcount, 1)  # type: ignore[attr-defined]
-        await asyncio.gather(*[shop.talk(again) for _ in range(5)])
+@pytest.mark.parametrize("fast", [True, False], ids=["fast", "plain"])
+async def test_repeats_at_once_of_a_click_that_is_gone_are_one_click(tmp_path: Path, fast: bool) -> None:
+    async with running(tmp_path, fast=fast, limits=UNLIMITED) as shop:
+        key = str((await shop.new_key(sites=("shop",), rights=("manage",)))["key"])
+        assert (await shop.api("/api/v1/links", {"code": "spring", "target": TARGET}, key)).status == 201
+        shop.move(seconds=1)
+        assert (await shop.talk(asked("/l/spring"))).only.status == 302
+        deleted = await shop.gateway.house.store._writer.add_work(  # type: ignore[attr-defined]
+            lambda db: db.execute("delete from touch").rowcount, 1
+        )
+        assert deleted == 1
+        talks = await asyncio.gather(*[shop.talk(asked("/l/spring")) for _ in range(5)])
+        assert [one.only.status for one in talks] == [302] * 5
         assert shop.rows("select count(*), total(repeats) from touch") == [(1, 4.0)]
 
 
